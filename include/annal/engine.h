@@ -1,0 +1,278 @@
+// The engine: the one door to a store. Every write becomes an immutable event in its log; every read is answered from
+// projections of the log.
+// Threads:    every method may be called from any thread. After fork(), the child gets `unavailable` from every call:
+//             open after fork.
+// Ownership:  one process owns a store at a time; a second open gets `already_exists`.
+// Durability: a write returns when its events are on disk (`synced`), or handed to the operating system (`buffered`).
+// Order:      a read sees what its projections have applied. Pass a receipt's seq as `min_seq` to see your own write;
+//             every answer says which seq it reflects.
+#pragma once
+
+#include <annal/embedder.h>
+#include <annal/memory.h>
+#include <annal/result.h>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace annal {
+
+enum class Durability : std::uint8_t {
+    synced,    // After fsync: survives power loss.
+    buffered,  // After write: survives the process, not the machine.
+};
+
+// What the stream must look like for a write to go through.
+struct ExpectedVersion {
+    enum class Is : std::uint8_t { any, absent, exactly };
+    Is is = Is::any;
+    Version version{};  // For `exactly`.
+    static ExpectedVersion any() { return {}; }
+    static ExpectedVersion absent() { return {Is::absent, {}}; }
+    static ExpectedVersion exactly(Version version) { return {Is::exactly, version}; }
+};
+
+struct Receipt {
+    MemoryId memory_id{};
+    EventId event_id{};
+    Seq seq{};
+    Version version{};
+    std::array<std::uint8_t, 32> hash{};  // SHA-256 of the event and its place: docs/decisions/0002-durability.md.
+    bool replayed = false;                // The idempotency key was seen before: nothing was written.
+};
+
+// What every write may say about itself.
+struct WriteContext {
+    std::string actor{};  // Who causes it: agent id, user id, policy name. The scope's agent or user when empty.
+    Source source{};
+    std::string reason{};
+    std::string correlation_id{};
+    std::string causation_id{};
+    // Same key, same request: the first receipt, and nothing is written. Same key, other request: conflict. Per
+    // project.
+    std::string idempotency_key{};
+    std::optional<Durability> durability{};  // The engine's when unset.
+};
+
+struct RecordRequest {
+    Scope scope{};
+    std::string content{};  // UTF-8; see limits.h for every limit.
+    KindFields fields{};    // Holds the kind; a note when unset.
+    std::vector<std::string> tags{};
+    std::string metadata = "null";  // Any JSON value, as text; read back equal.
+    Claim claim = Claim::observation;
+    double confidence = 1.0;  // 0..1
+    std::uint64_t occurrence_count = 0;
+    std::uint64_t success_count = 0;  // At most occurrence_count.
+    std::optional<Timestamp> occurred_at{};
+    std::optional<Timestamp> valid_from{};
+    std::optional<Timestamp> valid_to{};
+    std::optional<Timestamp> expires_at{};
+    std::optional<Embedding> embedding{};
+    std::optional<MemoryId> memory_id{};  // Made when unset. already_exists when the store has it.
+    WriteContext context{};
+};
+
+// Names a memory for a write. `scope.project` is required; a memory outside `scope` is not_found.
+struct Target {
+    Scope scope{};
+    MemoryId memory_id{};
+    ExpectedVersion expected_version{};  // `absent` is invalid here.
+    WriteContext context{};
+};
+
+struct ReviseRequest {  // Only what is set changes; at least one must be.
+    Target target{};
+    std::optional<std::string> content{};
+    std::optional<KindFields> fields{};  // Of the memory's own kind.
+    std::optional<std::vector<std::string>> tags{};
+    std::optional<std::string> metadata{};
+    std::optional<Timestamp> occurred_at{};
+    std::optional<Timestamp> valid_from{};
+    std::optional<Timestamp> valid_to{};
+    std::optional<Timestamp> expires_at{};
+    std::optional<Embedding>
+        embedding{};  // A new content without one drops the old vector: it told of the old content.
+};
+
+// What a search or list may be narrowed by. Every condition set must hold.
+struct Filter {
+    std::vector<Kind> kinds{};        // Any of them.
+    std::vector<std::string> tags{};  // All of them.
+    std::vector<Claim> claims{};      // Any of them.
+    std::optional<double> confidence_min{};
+    std::optional<Timestamp> occurred_from{};  // occurred_at >= from
+    std::optional<Timestamp> occurred_to{};    // occurred_at < to
+    std::optional<Timestamp> recorded_from{};
+    std::optional<Timestamp> recorded_to{};
+    std::optional<Timestamp> valid_at{};  // valid_from <= t < valid_to, an unset end being open
+    struct Metadata {
+        std::string path{};                   // "key" or "key.inner"
+        std::optional<std::string> equals{};  // JSON text; unset: the key exists
+        std::optional<double> at_least{};     // Numbers only
+        std::optional<double> at_most{};
+    };
+    std::vector<Metadata> metadata{};
+};
+
+struct ReadOptions {
+    Seq min_seq{};                             // Wait until the projections asked have applied it,
+    std::chrono::milliseconds wait_max{5000};  // at most this long; then deadline_exceeded.
+};
+
+enum class SearchMode : std::uint8_t { hybrid, text, vector };
+inline constexpr std::array<std::string_view, 3> search_mode_names{"hybrid", "text", "vector"};
+
+struct SearchRequest {
+    Scope scope{};       // No hit comes from outside it.
+    std::string text{};  // UTF-8; may be empty when `vector` is set.
+    std::optional<Embedding> vector{};
+    SearchMode mode = SearchMode::hybrid;
+    std::size_t limit = 10;  // 1..1000
+    Filter filter{};
+    Seq min_seq{};
+    std::chrono::milliseconds wait_max{5000};
+};
+
+struct HitParts {  // Why a hit is where it is. Ranks count from 1; 0: not among that arm's candidates.
+    std::uint32_t text_rank = 0;
+    std::uint32_t vector_rank = 0;
+    double text = 0;        // The text ranking's score; what follows are its parts.
+    double own = 0;         // BM25 of the memory's own terms.
+    double neighbours = 0;  // What neighbours in the session lent.
+    double session = 0;     // What the rest of the session lent.
+    double speaker = 1;     // Factor: the query names who spoke.
+    double question = 1;    // Factor: a question asks for what the answer tells.
+    double similarity = 0;  // Cosine, of the vector arm.
+    std::vector<std::string> matched_terms{};
+};
+
+struct Hit {
+    Memory memory{};
+    double score = 0;
+    HitParts parts{};
+};
+
+struct SearchAnswer {
+    std::vector<Hit> hits{};              // Best first; ties by created_seq.
+    Seq seq{};                            // All projections asked have applied this much.
+    std::vector<std::string> degraded{};  // What was not at its best, in words: empty when all was.
+};
+
+enum class ListOrder : std::uint8_t { newest_first, oldest_first, confidence };  // By created_seq; or highest first.
+
+struct ListRequest {
+    Scope scope{};
+    Filter filter{};
+    ListOrder order = ListOrder::newest_first;
+    std::size_t limit = 50;  // 1..1000
+    std::string cursor{};    // Of the page before; opaque. invalid_argument when it is not one of ours.
+    bool include_forgotten = false;
+    ReadOptions read{};
+};
+
+struct ListAnswer {
+    std::vector<Memory> memories{};
+    std::string next_cursor{};  // Empty at the end. Pages are stable while others write.
+    Seq seq{};
+    std::uint64_t keys_scanned = 0;
+};
+
+struct HistoryEntry {
+    Seq seq{};
+    Version version{};
+    EventId event_id{};
+    std::string type{};  // "MemoryRecorded", ...
+    Timestamp recorded_at{};
+    std::string actor{};
+    Source source{};
+    std::string reason{};
+    std::string correlation_id{};
+    std::string causation_id{};
+    std::string changes{};  // A JSON object of what the event carries.
+};
+
+struct ProjectionStatus {
+    std::string name{};
+    std::uint32_t version = 0;
+    std::uint64_t generation = 0;  // Raised by every rebuild.
+    Seq applied_seq{};
+    std::uint64_t lag_events = 0;
+    double lag_seconds = 0;
+    std::string state{};  // running, linking (vectors wait for their graph), rebuilding, stopped, failed
+    std::string error{};  // The last one, if any.
+    std::uint64_t quarantined = 0;
+    std::string digest{};  // SHA-256 of the state, hex; only when asked for.
+    std::string note{};    // What was found and mended at open, in words.
+};
+
+struct EngineStatus {
+    Seq head_seq{};
+    std::string store_id{};
+    std::uint64_t log_bytes = 0;
+    std::uint64_t views_bytes = 0;
+    std::vector<ProjectionStatus> projections{};
+    std::vector<std::pair<std::string, std::uint64_t>> counts{};  // Live memories by kind.
+};
+
+struct EngineOptions {
+    std::filesystem::path directory{};
+    bool create_if_missing = true;
+    Durability durability = Durability::synced;
+    std::shared_ptr<Embedder> embedder{};  // Null: vectors come from the caller alone.
+    Clock* clock = nullptr;                // Null: the system's.
+    // Told of what an operator should know (recovery, rebuilds, failures). Any thread. Never memory text.
+    std::function<void(std::string_view level, std::string_view message)> on_message{};
+};
+
+class Engine {
+ public:
+    // already_exists: another process has the store. not_found: none there and create_if_missing is false.
+    // data_loss: the log's bytes fail their checks; details say `head` and `acknowledged`.
+    static Result<std::unique_ptr<Engine>> open(EngineOptions options);
+    virtual ~Engine() = default;  // Finishes what is acknowledged, saves snapshots, closes.
+
+    virtual Result<Receipt> record(const RecordRequest& request) = 0;
+    // One atomic append: all of them or none; one idempotency key, the first request's.
+    virtual Result<std::vector<Receipt>> record_batch(std::span<const RecordRequest> requests) = 0;
+    virtual Result<Receipt> revise(const ReviseRequest& request) = 0;
+    virtual Result<Receipt> reinforce(const Target& target, bool success) = 0;
+    virtual Result<Receipt> promote_claim(const Target& target, Claim claim) = 0;
+    virtual Result<Receipt> change_confidence(const Target& target, double confidence) = 0;
+    virtual Result<Receipt> supersede(const Target& target, MemoryId by) = 0;
+    virtual Result<Receipt> forget(const Target& target) = 0;   // The context's reason is required.
+    virtual Result<Receipt> restore(const Target& target) = 0;  // invalid_argument when it is not forgotten.
+
+    // A forgotten memory is not_found unless asked for.
+    virtual Result<Memory> get(const Scope& scope, MemoryId id, const ReadOptions& read = {},
+                               bool include_forgotten = false) = 0;
+    virtual Result<ListAnswer> list(const ListRequest& request) = 0;
+    virtual Result<std::vector<HistoryEntry>> history(const Scope& scope, MemoryId id,
+                                                      const ReadOptions& read = {}) = 0;
+    virtual Result<SearchAnswer> search(const SearchRequest& request) = 0;
+
+    // Calls `visit` for each event with seq in (after, head], in order, until it returns false. `project` narrows.
+    struct LogEntry : HistoryEntry {
+        MemoryId memory_id{};
+        Scope scope{};
+    };
+    virtual Status read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) = 0;
+
+    virtual Seq head() const = 0;
+    // Until every projection has applied `seq`. deadline_exceeded; details name the one that lags.
+    virtual Status wait_for(Seq seq, std::chrono::milliseconds wait_max) = 0;
+    virtual Result<EngineStatus> status(bool with_digests = false) = 0;
+    // Starts over from the first event; empty: all projections. Returns when caught up.
+    virtual Status rebuild(std::string_view projection,
+                           const std::function<void(Seq applied, Seq head)>& progress = {}) = 0;
+};
+
+}  // namespace annal

@@ -1,0 +1,218 @@
+#include "event_log.h"
+
+#include "event_log_queue.h"
+
+#include <annal/limits.h>
+
+#include <rocksdb/file_system.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace annal {
+namespace {
+
+Error invalid(std::string message, std::string field, std::size_t limit) {
+    return {ErrorCode::invalid_argument,
+            std::move(message),
+            {{"field", std::move(field)}, {"limit", std::to_string(limit)}}};
+}
+
+Error too_large(std::string_view what, std::size_t actual, std::size_t limit) {
+    return {ErrorCode::resource_exhausted,
+            std::string(what) + ": " + std::to_string(actual) + ", the limit is " + std::to_string(limit),
+            {{"actual", std::to_string(actual)}, {"limit", std::to_string(limit)}}};
+}
+
+// Checks the batch and hashes its events: what needs no order is done on the caller's thread.
+Result<AppendRequest> prepare(AppendBatch& batch) {
+    if (batch.project.empty() || batch.project.size() > limits::name_characters_max ||
+        batch.project.find('\0') != std::string_view::npos)
+        return invalid("an append needs a project", "project", limits::name_characters_max);
+    if (batch.idempotency_key.size() > limits::idempotency_key_bytes_max)
+        return invalid("the idempotency key is too long", "idempotency_key", limits::idempotency_key_bytes_max);
+    if (batch.items.empty()) return invalid("an append needs an event", "items", limits::batch_events_max);
+    if (batch.items.size() > limits::batch_events_max)
+        return too_large("events of one append", batch.items.size(), limits::batch_events_max);
+
+    AppendRequest request;
+    request.batch = &batch;
+    request.body_hashes.reserve(batch.items.size());
+    for (const auto& item : batch.items) {
+        const auto& bytes = item.event->bytes;
+        const std::string_view stored(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        if (const auto header = read_header(stored); !header || header->type != item.event->type)
+            return invalid("an event was not encoded", "items", limits::event_bytes_max);
+        if (bytes.size() > limits::event_bytes_max)
+            return too_large("bytes of one event", bytes.size(), limits::event_bytes_max);
+        request.bytes += bytes.size();
+        request.body_hashes.push_back(body_hash(stored));
+    }
+    if (request.bytes > limits::batch_bytes_max)
+        return too_large("bytes of one append", request.bytes, limits::batch_bytes_max);
+    return request;
+}
+
+class RocksEventLog final : public EventLog {
+ public:
+    RocksEventLog(const EventLogOptions& options, OpenedLog log, rocksdb::FileLock* lock)
+        : options_(options),
+          lock_(lock),
+          committer_(std::make_unique<LogCommitter>(options, std::move(log))),
+          queue_(std::make_unique<CommitQueue>(*committer_, options.queue_bytes_max)) {}
+
+    ~RocksEventLog() override {
+        if (forked()) {  // The threads and locks are the parent's: leave everything alone.
+            static_cast<void>(queue_.release());
+            static_cast<void>(committer_.release());
+            return;
+        }
+        committer_->stop_waiting();
+        queue_.reset();
+        committer_.reset();
+        files_of(options_).UnlockFile(lock_, {}, nullptr).PermitUncheckedError();
+    }
+
+    Result<std::vector<Receipt>> append(AppendBatch batch) override {
+        if (forked()) return after_fork();
+        auto request = prepare(batch);
+        if (!request) return request.error();
+        if (auto done = queue_->commit(*request, batch.wait_max); !done) return done.error();
+        if (request->error) return *request->error;
+        return request->replayed ? stored_receipts(request->first, request->count) : receipts(*request);
+    }
+
+    Result<std::optional<std::vector<Receipt>>> find_receipts(
+        std::string_view project, std::string_view idempotency_key,
+        const std::array<std::uint8_t, 32>& request_hash) const override {
+        if (forked()) return after_fork();
+        const auto row = committer_->with_store(
+            [&](const RocksStore& store) { return store.find_idempotency(project, idempotency_key); });
+        if (!row) return row.error();
+        if (!*row) return std::optional<std::vector<Receipt>>();
+        if ((*row)->request_hash != request_hash) return idempotency_conflict();
+        auto receipts = stored_receipts((*row)->first, (*row)->count);
+        if (!receipts) return receipts.error();
+        return std::optional(*std::move(receipts));
+    }
+
+    Seq head() const override { return committer_->head(); }
+
+    Seq wait_past(Seq after, std::chrono::milliseconds wait_max) override {
+        return forked() ? head() : committer_->wait_past(after, wait_max);
+    }
+
+    Status read(Seq after, const ReadLimits& limits, EventArena& arena, std::vector<EventView>& out) const override {
+        if (forked()) return after_fork();
+        return committer_->with_store([&](const RocksStore& store) {
+            return store.read(after, head(), std::max<std::size_t>(limits.events_max, 1), limits.bytes_max, arena, out);
+        });
+    }
+
+    Status read_stream(std::string_view project, const MemoryId& stream, EventArena& arena,
+                       std::vector<EventView>& out) const override {
+        if (forked()) return after_fork();
+        return committer_->with_store(
+            [&](const RocksStore& store) { return store.read_stream(project, stream, head(), arena, out); });
+    }
+
+    Result<Version> stream_version(std::string_view project, const MemoryId& stream) const override {
+        if (forked()) return after_fork();
+        return committer_->with_store([&](const RocksStore& store) { return store.stream_version(project, stream); });
+    }
+
+    std::string store_id() const override { return to_string(committer_->store_id()); }
+
+    std::uint64_t bytes_on_disk() const override {
+        auto& files = files_of(options_);
+        std::vector<std::string> names;
+        std::uint64_t total = 0;
+        if (!files.GetChildren(options_.directory.string(), {}, &names, nullptr).ok()) return 0;
+        for (const auto& name : names) {
+            std::uint64_t size = 0;  // A file that was just dropped counts nothing.
+            if (files.GetFileSize((options_.directory / name).string(), {}, &size, nullptr).ok()) total += size;
+        }
+        return total;
+    }
+
+ private:
+    bool forked() const { return getpid() != pid_; }
+    static Error after_fork() {
+        return {ErrorCode::unavailable, "the store was opened before a fork: open it in the child, not before", {}};
+    }
+
+    static std::vector<Receipt> receipts(const AppendRequest& request) {
+        std::vector<Receipt> receipts;
+        receipts.reserve(request.count);
+        Seq seq = request.first;
+        for (std::size_t i = 0; i < request.count; ++i, ++seq.value) {
+            const EncodedEvent& event = *request.batch->items[i].event;
+            const auto header = read_header({reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size()});
+            receipts.push_back({event.memory_id, event.event_id, seq, header->version,
+                                event_hash(seq, header->recorded_at, header->version, request.body_hashes[i]), false});
+        }
+        return receipts;
+    }
+
+    Result<std::vector<Receipt>> stored_receipts(Seq first, std::uint32_t count) const {
+        EventArena arena;
+        std::vector<EventView> events;
+        const auto read = committer_->with_store([&](const RocksStore& store) {
+            return store.read(Seq{first.value - 1}, Seq{first.value + count - 1}, count, SIZE_MAX, arena, events);
+        });
+        if (!read) return read.error();
+        std::vector<Receipt> receipts;
+        receipts.reserve(events.size());
+        for (const auto& event : events) {
+            const auto stored = event.stored();
+            receipts.push_back({event.memory_id(), event.event_id(), event.seq(), event.version(),
+                                event_hash(event.seq(), {reinterpret_cast<const char*>(stored.data()), stored.size()}),
+                                true});
+        }
+        return receipts;
+    }
+
+    const EventLogOptions options_;
+    const pid_t pid_ = getpid();
+    rocksdb::FileLock* const lock_;
+    std::unique_ptr<LogCommitter> committer_;
+    std::unique_ptr<CommitQueue> queue_;
+};
+
+Result<rocksdb::FileLock*> take_lock(rocksdb::FileSystem& files, const std::filesystem::path& directory) {
+    rocksdb::FileLock* lock = nullptr;
+    const auto status = files.LockFile((directory / "annal.lock").string(), {}, &lock, nullptr);
+    if (status.ok()) return lock;
+    const std::string text = status.ToString();
+    if (text.find("While lock file") == std::string::npos &&
+        text.find("lock hold by current process") == std::string::npos)
+        return to_error(status, "locking the store");
+    return Error{ErrorCode::already_exists,
+                 "the store is open already, here or in another process: one process owns a store; use that one, or "
+                 "close it",
+                 {}};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EventLog>> EventLog::open(const EventLogOptions& options) {
+    if (options.directory.empty())
+        return Error{ErrorCode::invalid_argument, "a log needs a directory", {{"field", "directory"}}};
+    auto& files = files_of(options);
+    const auto there = files.FileExists(options.directory.string(), {}, nullptr);
+    if (!there.ok() && !there.IsNotFound()) return to_error(there, "opening the log");
+    if (!there.ok() && !options.create_if_missing)
+        return Error{ErrorCode::not_found, "there is no log in this directory", {}};
+    if (auto made = create_directories(files, options.directory); !made) return made.error();
+
+    const auto lock = take_lock(files, options.directory);
+    if (!lock) return lock.error();
+    auto log = open_log(options);
+    if (!log) {
+        files.UnlockFile(*lock, {}, nullptr).PermitUncheckedError();
+        return log.error();
+    }
+    return std::unique_ptr<EventLog>(std::make_unique<RocksEventLog>(options, *std::move(log), *lock));
+}
+
+}  // namespace annal

@@ -1,0 +1,100 @@
+// The append-only log of memory events. Everything else can be rebuilt from it.
+// Order:      one total order over all streams; seq is gapless from 1, a stream's version is gapless from 1,
+//             recorded_at strictly increases along seq.
+// Durability: append() returns once the whole batch is on disk (synced), or handed to the system (buffered), or none of
+//             it is. One committer writes; many callers' batches share one fsync.
+// Threads:    every method may be called from any thread.
+// Ownership:  spans are borrowed for the call; nothing is kept.
+#pragma once
+
+#include "codec.h"
+
+#include <annal/engine.h>
+
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rocksdb {
+class Env;
+}
+
+namespace annal {
+
+struct EventLogOptions {
+    std::filesystem::path directory{};
+    bool create_if_missing = true;
+    Clock* clock = nullptr;       // Null: the system's.
+    rocksdb::Env* env = nullptr;  // The file system under every file of the log, witness included. Null: the system's.
+    std::size_t queue_bytes_max = std::size_t{64} << 20;           // Waiting to be committed; beyond it appends wait.
+    std::uint64_t disk_free_bytes_min = std::uint64_t{256} << 20;  // Appends are refused below it.
+    std::function<void(std::string_view level, std::string_view message)> on_message{};
+};
+
+struct AppendItem {
+    ExpectedVersion expected;
+    EncodedEvent* event = nullptr;  // Stamped by the append.
+};
+
+// All of it or none. The items' events are of one project.
+struct AppendBatch {
+    std::string_view project{};
+    std::span<AppendItem> items{};
+    std::string_view idempotency_key{};           // Empty: none.
+    std::array<std::uint8_t, 32> request_hash{};  // Of what the key stands for.
+    Durability durability = Durability::synced;
+    std::chrono::milliseconds wait_max{30'000};  // In the queue; then deadline_exceeded and nothing is written.
+};
+
+class EventLog {
+ public:
+    // not_found: no log there and create_if_missing is false. already_exists: another process has it open.
+    // data_loss: fewer events than were acknowledged, or damaged ones; details: head, acknowledged. Nothing is changed.
+    // unimplemented: made by a newer version.
+    static Result<std::unique_ptr<EventLog>> open(const EventLogOptions& options);
+    virtual ~EventLog() = default;
+
+    // conflict: a stream is not at the version expected, or the key was used for another request; details: memory_id,
+    // expected, actual. already_exists: `absent` was expected of a stream that is there. `any` takes a stream that is
+    // not there as well as one that is. resource_exhausted: batch over its limit, or the disk nearly full. unavailable:
+    // the log can no longer be written (a failed fsync, a fork); reads go on. The outcome of a batch that was in flight
+    // then is unknown until reopen; the error says so.
+    virtual Result<std::vector<Receipt>> append(AppendBatch batch) = 0;
+
+    // What the key stood for, when it was used in this project: the receipts of then, each `replayed`; nullopt when it
+    // was not. conflict: it was used for another request. A command that depends on state asks this first.
+    virtual Result<std::optional<std::vector<Receipt>>> find_receipts(
+        std::string_view project, std::string_view idempotency_key,
+        const std::array<std::uint8_t, 32>& request_hash) const = 0;
+
+    virtual Seq head() const = 0;  // The last durable event. Everything up to it can be read.
+
+    // Blocks until head() > after, or the time is up, or close; returns head().
+    virtual Seq wait_past(Seq after, std::chrono::milliseconds wait_max) = 0;
+
+    // Appends to `out` the events of (after, head], in order, until `events_max` or `bytes_max` is reached (at least
+    // one if there is one). data_loss: a gap, or bytes that fail their checks.
+    struct ReadLimits {
+        std::size_t events_max = 1024;
+        std::size_t bytes_max = std::size_t{4} << 20;
+    };
+    virtual Status read(Seq after, const ReadLimits& limits, EventArena& arena, std::vector<EventView>& out) const = 0;
+
+    // The events of one stream, oldest first; empty when there is none.
+    virtual Status read_stream(std::string_view project, const MemoryId& stream, EventArena& arena,
+                               std::vector<EventView>& out) const = 0;
+    // Version{0} when there is no such stream.
+    virtual Result<Version> stream_version(std::string_view project, const MemoryId& stream) const = 0;
+
+    virtual std::string store_id() const = 0;  // A UUID, made when the log was.
+    virtual std::uint64_t bytes_on_disk() const = 0;
+};
+
+}  // namespace annal

@@ -1,0 +1,314 @@
+#include "event_log_committer.h"
+
+#include <rocksdb/file_system.h>
+
+#include <algorithm>
+
+namespace annal {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr auto witness_sync_interval = std::chrono::seconds(1);
+constexpr auto resume_interval = std::chrono::milliseconds(200);
+
+std::string_view view(const EncodedEvent& event) {
+    return {reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size()};
+}
+
+Error version_conflict(const MemoryId& memory, const ExpectedVersion& expected, Version actual) {
+    if (expected.is == ExpectedVersion::Is::absent)
+        return {ErrorCode::already_exists,
+                "the memory is there already, at version " + std::to_string(actual.value),
+                {{"memory_id", to_string(memory)}, {"expected", "absent"}, {"actual", std::to_string(actual.value)}}};
+    return {
+        ErrorCode::conflict,
+        "the memory is at version " + std::to_string(actual.value) + ", not " + std::to_string(expected.version.value),
+        {{"memory_id", to_string(memory)},
+         {"expected", std::to_string(expected.version.value)},
+         {"actual", std::to_string(actual.value)}}};
+}
+
+bool holds(const ExpectedVersion& expected, Version actual) {
+    switch (expected.is) {
+        case ExpectedVersion::Is::any:
+            return true;
+        case ExpectedVersion::Is::absent:
+            return actual == Version{};
+        case ExpectedVersion::Is::exactly:
+            return actual == expected.version;
+    }
+    return false;
+}
+
+}  // namespace
+
+LogCommitter::LogCommitter(EventLogOptions options, OpenedLog log)
+    : options_(std::move(options)),
+      store_id_(log.witness.store),
+      log_(std::move(log)),
+      synced_(log_.head),
+      head_hash_(log_.witness.hash),
+      head_(log_.head),
+      witness_thread_([this] { sync_witness(); }) {}
+
+LogCommitter::~LogCommitter() {
+    {
+        const std::lock_guard lock(witness_mutex_);
+        witness_closing_ = true;
+    }
+    witness_changed_.notify_one();
+    witness_thread_.join();
+    if (health_ != Health::good || !log_.store->flush()) return;  // The next open replays, and sees for itself.
+    log_.witness.clean = true;
+    if (write_witness(log_.head, head_hash_) && log_.witness_file->sync()) return;
+    if (options_.on_message) options_.on_message("warning", "the log's witness could not be closed cleanly");
+}
+
+void LogCommitter::commit(std::span<AppendRequest* const> group) {
+    std::size_t bytes = 0;
+    for (const auto* request : group) bytes += request->bytes;
+    if (auto admitted = admit(bytes); !admitted) {
+        for (auto* request : group) request->error = admitted.error();
+        return;
+    }
+
+    Place place{log_.head, log_.recorded_at};
+    for (auto* request : group)
+        if (auto sequenced = sequence(*request, place); !sequenced) request->error = sequenced.error();
+    group_keys_.clear();
+
+    if (auto durable = make_durable(place); !durable) return fail(durable.error(), group);
+    stream_heads_.trim();
+    if (place.events != 0) publish(place.seq);
+}
+
+// Appends are refused while the disk is nearly full, long before a write can fail for it, and after one has.
+Status LogCommitter::admit(std::size_t bytes) {
+    if (witness_failed_.load() && health_ != Health::failed) {
+        health_ = Health::failed;
+        failure_ = "a sync failed";
+    }
+    if (health_ == Health::failed)
+        return Error{
+            ErrorCode::unavailable,
+            "the log takes no appends since " + failure_ + "; nothing was written; reads go on; reopen the store",
+            {{"head", std::to_string(head().value)}}};
+    if (options_.disk_free_bytes_min != 0) {
+        const auto free = free_bytes();
+        if (free && *free < options_.disk_free_bytes_min + bytes)
+            return Error{ErrorCode::resource_exhausted,
+                         "the disk is nearly full: " + std::to_string(*free) + " bytes are free, the limit is " +
+                             std::to_string(options_.disk_free_bytes_min) + "; nothing was written",
+                         {{"free", std::to_string(*free)},
+                          {"needed", std::to_string(bytes)},
+                          {"limit", std::to_string(options_.disk_free_bytes_min)}}};
+    }
+    return health_ == Health::disk_full ? resume(bytes) : Status(Done{});
+}
+
+std::optional<std::uint64_t> LogCommitter::free_bytes() const {
+    std::uint64_t free = 0;
+    if (!files_of(options_).GetFreeSpace(options_.directory.string(), {}, &free, nullptr).ok()) return std::nullopt;
+    return free;
+}
+
+// After a full disk: what reached it is found out by opening anew. Until that succeeds reads are served from a store
+// opened for reading only, which writes no file.
+Status LogCommitter::resume(std::size_t bytes) {
+    const Error full{ErrorCode::resource_exhausted,
+                     "the disk was full and there is no room yet to go on; nothing was written",
+                     {{"needed", std::to_string(bytes)}, {"limit", std::to_string(options_.disk_free_bytes_min)}}};
+    const auto now = steady_clock::now();
+    if (now - resume_tried_at_ < resume_interval) return full;
+    if (const auto free = free_bytes(); free && *free < bytes) return full;
+    resume_tried_at_ = now;
+
+    const std::unique_lock replacing(store_mutex_);
+    log_.store.reset();
+    log_.witness_file.reset();
+    EventLogOptions again = options_;
+    again.create_if_missing = false;
+    auto reopened = open_log(again);
+    if (reopened && reopened->head >= head()) {
+        log_ = *std::move(reopened);
+        synced_ = log_.head;
+        head_hash_ = log_.witness.hash;
+        health_ = Health::good;
+        if (options_.on_message) options_.on_message("info", "the log takes appends again");
+        publish(log_.head);
+        return Done{};
+    }
+    if (options_.on_message) options_.on_message("warning", "the log could not be reopened yet");
+    const bool lost = reopened || reopened.error().code == ErrorCode::data_loss;
+    reopened = full;  // Closes it.
+    for (const auto damage : {WalDamage::refuse, WalDamage::stop_at}) {
+        auto readable = RocksStore::open({options_.directory, options_.env, options_.on_message, damage, true, false});
+        if (!readable) continue;
+        log_.store = *std::move(readable);
+        break;
+    }
+    if (!lost && log_.store) return full;
+    health_ = Health::failed;
+    failure_ = "it could not be reopened after a full disk";
+    return admit(bytes);
+}
+
+Status LogCommitter::sequence(AppendRequest& request, Place& place) {
+    const AppendBatch& batch = *request.batch;
+    if (!batch.idempotency_key.empty()) {
+        const auto replayed = replay(request, place);
+        if (!replayed) return replayed.error();
+        if (*replayed) return Done{};
+    }
+    if (auto placed = place_items(request, place); !placed) return placed;
+    place.sync |= batch.durability == Durability::synced;
+    if (!batch.idempotency_key.empty()) {
+        const IdempotencyRow row{request.first, request.count, batch.request_hash};
+        log_.store->add_idempotency(batch.project, batch.idempotency_key, row);
+        group_keys_.emplace(std::string(batch.project) + '\0' + std::string(batch.idempotency_key), row);
+    }
+    return Done{};
+}
+
+// Whether the request's key was used before, here or earlier in this group.
+Result<bool> LogCommitter::replay(AppendRequest& request, Place& place) {
+    const AppendBatch& batch = *request.batch;
+    std::optional<IdempotencyRow> row;
+    if (const auto here = group_keys_.find(std::string(batch.project) + '\0' + std::string(batch.idempotency_key));
+        here != group_keys_.end()) {
+        row = here->second;
+    } else {
+        auto found = log_.store->find_idempotency(batch.project, batch.idempotency_key);
+        if (!found) return found.error();
+        row = *found;
+    }
+    if (!row) return false;
+    if (row->request_hash != batch.request_hash) return idempotency_conflict();
+    request.first = row->first;
+    request.count = row->count;
+    request.replayed = true;
+    place.sync |= batch.durability == Durability::synced && row->first.value + row->count - 1 > synced_.value;
+    return true;
+}
+
+// Checks every item against the streams as this group leaves them, then takes the places. All or nothing.
+Status LogCommitter::place_items(AppendRequest& request, Place& place) {
+    const AppendBatch& batch = *request.batch;
+    undo_.clear();
+    for (auto& item : batch.items) {
+        auto head = stream_heads_.find(*log_.store, batch.project, item.event->memory_id);
+        const bool fits = head && holds(item.expected, **head);
+        if (!fits) {
+            const auto error = head ? version_conflict(item.event->memory_id, item.expected, **head) : head.error();
+            for (auto change = undo_.rbegin(); change != undo_.rend(); ++change) *change->first = change->second;
+            return error;
+        }
+        undo_.emplace_back(*head, **head);
+        ++(*head)->value;
+    }
+
+    request.first = Seq{place.seq.value + 1};
+    request.count = static_cast<std::uint32_t>(batch.items.size());
+    const Timestamp now = clock_of(options_).now();
+    std::size_t at = 0;
+    for (auto& item : batch.items) {
+        const Version version{undo_[at++].second.value + 1};
+        ++place.seq.value;
+        place.recorded_at = std::max(now, Timestamp{place.recorded_at.us + 1});
+        stamp(item.event->bytes, version, place.recorded_at);
+        log_.store->add_event(batch.project, item.event->memory_id, place.seq, version, item.event->type,
+                              item.event->bytes);
+    }
+    place.events += request.count;
+    place.last = &request;
+    return Done{};
+}
+
+Status LogCommitter::make_durable(const Place& place) {
+    if (place.events != 0) {
+        if (auto written = log_.store->write(place.sync); !written) return written;
+        log_.head = place.seq;
+        log_.recorded_at = place.recorded_at;
+        head_hash_ = hash_of_last(*place.last, place);
+    } else if (place.sync) {  // A buffered append repeated as a synced one.
+        if (auto synced = log_.store->sync(); !synced) return synced;
+    }
+    if (!place.sync) return Done{};
+    synced_ = log_.head;
+    return write_witness(synced_, head_hash_);
+}
+
+Hash LogCommitter::hash_of_last(const AppendRequest& request, const Place& place) {
+    const auto header = read_header(view(*request.batch->items.back().event));
+    return event_hash(place.seq, place.recorded_at, header ? header->version : Version{}, request.body_hashes.back());
+}
+
+Status LogCommitter::write_witness(Seq seq, const Hash& hash) {
+    log_.witness.seq = seq;
+    log_.witness.hash = hash;
+    if (auto written = log_.witness_file->write(log_.witness); !written) return written;
+    const std::lock_guard lock(witness_mutex_);
+    if (!witness_dirty_) witness_changed_.notify_one();
+    witness_dirty_ = true;
+    return Done{};
+}
+
+void LogCommitter::sync_witness() {
+    std::unique_lock lock(witness_mutex_);
+    for (;;) {
+        witness_changed_.wait(lock, [this] { return witness_dirty_ || witness_closing_; });
+        if (witness_changed_.wait_for(lock, witness_sync_interval, [this] { return witness_closing_; })) return;
+        witness_dirty_ = false;
+        lock.unlock();
+        {
+            const std::shared_lock hold(store_mutex_);
+            if (log_.witness_file && !log_.witness_file->sync()) witness_failed_ = true;
+        }
+        lock.lock();
+    }
+}
+
+// A write that failed may be on disk or not: nobody is told either, nothing is tried again, and no append is taken
+// until the log has been read back.
+void LogCommitter::fail(const Error& error, std::span<AppendRequest* const> group) {
+    const bool full = error.code == ErrorCode::resource_exhausted;
+    health_ = full ? Health::disk_full : Health::failed;
+    failure_ = full ? "the disk was full" : "a write failed";
+    stream_heads_.clear();
+    log_.store->drop_batch();
+    const Error unknown{full ? ErrorCode::resource_exhausted : ErrorCode::unavailable,
+                        error.message + "; whether the events were written is not known: retry with the same " +
+                            "idempotency key" + (full ? " when there is room" : " after reopening the store"),
+                        {{"outcome", "unknown"}, {"head", std::to_string(head().value)}}};
+    for (auto* request : group) request->error = unknown;
+}
+
+void LogCommitter::publish(Seq head) {
+    head_.store(head);
+    if (waiters_.load() == 0) return;
+    { const std::lock_guard order(wait_mutex_); }
+    head_moved_.notify_all();
+}
+
+Seq LogCommitter::wait_past(Seq after, std::chrono::milliseconds wait_max) {
+    const auto deadline = steady_clock::now() + wait_max;
+    std::unique_lock lock(wait_mutex_);
+    ++waiters_;
+    head_moved_.wait_until(lock, deadline, [&] { return stopping_ || head_.load() > after; });
+    if (--waiters_ == 0 && stopping_) head_moved_.notify_all();
+    return head();
+}
+
+void LogCommitter::stop_waiting() {
+    std::unique_lock lock(wait_mutex_);
+    stopping_ = true;
+    head_moved_.notify_all();
+    head_moved_.wait(lock, [&] { return waiters_.load() == 0; });
+}
+
+Error idempotency_conflict() {
+    return {ErrorCode::conflict, "the idempotency key was used for another request", {{"field", "idempotency_key"}}};
+}
+
+}  // namespace annal

@@ -1,0 +1,106 @@
+// The one writer of the log. Gives out seq, version and recorded_at, and makes a group of appends durable with one
+// synced write. commit() is called by one thread at a time; the queue of event_log.cpp sees to that. The rest: any
+// thread.
+#pragma once
+
+#include "event_log_open.h"
+#include "event_log_stream_heads.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <shared_mutex>
+#include <thread>
+#include <unordered_map>
+
+namespace annal {
+
+// One append on its way through. The committer writes the outcome; the caller's thread makes receipts of it.
+struct AppendRequest {
+    AppendBatch* batch = nullptr;
+    std::vector<Hash> body_hashes;
+    std::size_t bytes = 0;
+
+    std::optional<Error> error;
+    Seq first;  // The events are [first, first + count).
+    std::uint32_t count = 0;
+    bool replayed = false;  // They were there before.
+};
+
+Error idempotency_conflict();
+
+class LogCommitter {
+ public:
+    LogCommitter(EventLogOptions options, OpenedLog log);
+    ~LogCommitter();  // Flushes, and marks the witness clean.
+
+    // Commits or refuses each request of the group, in order.
+    void commit(std::span<AppendRequest* const> group);
+
+    Seq head() const { return head_.load(std::memory_order_acquire); }
+    Seq wait_past(Seq after, std::chrono::milliseconds wait_max);
+    void stop_waiting();  // wait_past returns at once from now on; returns when nobody is in it.
+
+    // Calls read(const RocksStore&) while the store is sure to stay. unavailable: there is none since a full disk.
+    template <class Read>
+    auto with_store(const Read& read) const -> decltype(read(std::declval<const RocksStore&>())) {
+        const std::shared_lock hold(store_mutex_);
+        if (!log_.store) return Error{ErrorCode::unavailable, "the log could not be reopened after a full disk", {}};
+        return read(std::as_const(*log_.store));
+    }
+    const std::array<std::uint8_t, 16>& store_id() const { return store_id_; }
+
+ private:
+    enum class Health { good, disk_full, failed };
+    struct Place {  // Where the next event goes.
+        Seq seq;
+        Timestamp recorded_at;
+        std::uint32_t events = 0;
+        bool sync = false;
+        const AppendRequest* last = nullptr;  // Whose events end at seq.
+    };
+
+    Status admit(std::size_t bytes);
+    Status resume(std::size_t bytes);
+    std::optional<std::uint64_t> free_bytes() const;
+    Status sequence(AppendRequest& request, Place& place);
+    Result<bool> replay(AppendRequest& request, Place& place);
+    Status place_items(AppendRequest& request, Place& place);
+    Status make_durable(const Place& place);
+    static Hash hash_of_last(const AppendRequest& request, const Place& place);
+    Status write_witness(Seq seq, const Hash& hash);
+    void sync_witness();
+    void fail(const Error& error, std::span<AppendRequest* const> group);
+    void publish(Seq head);
+
+    const EventLogOptions options_;
+    const std::array<std::uint8_t, 16> store_id_;
+    mutable std::shared_mutex store_mutex_;  // Exclusive: log_.store is being replaced.
+    OpenedLog log_;
+    StreamHeads stream_heads_;
+    std::unordered_map<std::string, IdempotencyRow> group_keys_;  // Those of the group in hand.
+    std::vector<std::pair<Version*, Version>> undo_;
+
+    Health health_ = Health::good;
+    std::string failure_;
+    Seq synced_;
+    Hash head_hash_{};  // Of the last event written, synced or not.
+    std::chrono::steady_clock::time_point resume_tried_at_;
+
+    std::atomic<Seq> head_;
+    std::atomic<std::size_t> waiters_ = 0;
+    std::mutex wait_mutex_;
+    std::condition_variable head_moved_;
+    bool stopping_ = false;
+
+    // The witness is synced beside the commits, about a second after the first that it does not hold yet.
+    std::mutex witness_mutex_;
+    std::condition_variable witness_changed_;
+    bool witness_dirty_ = false;
+    bool witness_closing_ = false;
+    std::atomic<bool> witness_failed_ = false;
+    std::thread witness_thread_;
+};
+
+}  // namespace annal

@@ -1,0 +1,111 @@
+#include "rocks_options.h"
+
+#include "rocks_store.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/file_checksum.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/table.h>
+
+namespace annal {
+namespace {
+
+// A full disk is recovered from by one path of ours, close and reopen, not by a thread of RocksDB's that races with it.
+class NoSelfRecovery final : public rocksdb::EventListener {
+ public:
+    void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status error, bool* auto_recovery) override {
+        error.PermitUncheckedError();
+        *auto_recovery = false;
+    }
+};
+
+}  // namespace
+
+rocksdb::DBOptions rocks_db_options(const RocksStoreOptions& options) {
+    rocksdb::DBOptions db;
+    if (options.env != nullptr) db.env = options.env;
+    db.create_if_missing = options.create;
+    db.create_missing_column_families = !options.read_only;
+    db.info_log = make_logger(options.on_message);
+    db.wal_recovery_mode = options.wal_damage == WalDamage::refuse
+                               ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords
+                               : rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+    db.paranoid_checks = true;
+    db.flush_verify_memtable_count = true;
+    db.verify_sst_unique_id_in_manifest = true;
+    db.track_and_verify_wals_in_manifest = false;  // 7.8 reports missing WALs that are not.
+    db.recycle_log_file_num = 0;
+    db.manual_wal_flush = false;
+    db.enable_pipelined_write = false;
+    db.unordered_write = false;
+    db.two_write_queues = false;
+    db.allow_2pc = false;
+    db.allow_concurrent_memtable_write = false;  // One committer.
+    db.enable_write_thread_adaptive_yield = false;
+    db.wal_compression = rocksdb::kNoCompression;
+    db.atomic_flush = false;
+    db.avoid_flush_during_recovery = false;  // What an open recovers is durable when it returns.
+    db.avoid_flush_during_shutdown = true;   // Ours to decide: RocksStore::flush().
+    db.max_total_wal_size = std::uint64_t{256} << 20;
+    db.WAL_ttl_seconds = 0;
+    db.WAL_size_limit_MB = 0;
+    db.max_open_files = 4096;
+    db.skip_stats_update_on_db_open = true;
+    db.max_background_jobs = 4;
+    db.bytes_per_sync = std::uint64_t{1} << 20;
+    db.wal_bytes_per_sync = 0;
+    db.file_checksum_gen_factory = rocksdb::GetFileChecksumGenCrc32cFactory();
+    db.avoid_unnecessary_blocking_io = true;
+    db.stats_dump_period_sec = 0;
+    db.stats_persist_period_sec = 0;
+    db.listeners.push_back(std::make_shared<NoSelfRecovery>());
+    return db;
+}
+
+std::vector<rocksdb::ColumnFamilyDescriptor> rocks_families() {
+    rocksdb::BlockBasedTableOptions table;
+    table.block_size = std::size_t{16} << 10;
+    table.format_version = 5;  // 7.8 cannot read 6, the default of later versions.
+    table.checksum = rocksdb::kXXH3;
+    table.cache_index_and_filter_blocks = true;
+    table.pin_l0_filter_and_index_blocks_in_cache = true;
+    table.block_cache = rocksdb::NewLRUCache(std::size_t{32} << 20);
+    table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+
+    rocksdb::ColumnFamilyOptions common;
+    common.compaction_style = rocksdb::kCompactionStyleLevel;
+    // One codec on every level: files of ever greater keys are then moved down, not rewritten.
+    common.compression = rocksdb::kLZ4Compression;
+    common.bottommost_compression = rocksdb::kDisableCompressionOption;
+    common.ttl = 0;  // The default of 30 days would rewrite the log.
+    common.periodic_compaction_seconds = 0;
+    common.max_write_buffer_number = 3;
+    common.level0_slowdown_writes_trigger = 40;
+    common.level0_stop_writes_trigger = 60;
+    common.memtable_protection_bytes_per_key = 8;
+    common.paranoid_file_checks = true;
+    common.force_consistency_checks = true;
+
+    rocksdb::ColumnFamilyOptions events = common;
+    events.write_buffer_size = std::size_t{64} << 20;
+    events.target_file_size_base = std::uint64_t{128} << 20;
+    events.optimize_filters_for_hits = true;  // Every seq up to the head is there.
+    events.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+
+    rocksdb::ColumnFamilyOptions index = common;  // Keys in no order: small blocks, and a filter in memory too.
+    index.write_buffer_size = std::size_t{16} << 20;
+    index.memtable_prefix_bloom_size_ratio = 0.05;
+    index.memtable_whole_key_filtering = true;
+    table.block_size = std::size_t{4} << 10;
+    index.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+
+    return {{rocksdb::kDefaultColumnFamilyName, rocksdb::ColumnFamilyOptions()},
+            {"events", events},
+            {"streams", index},
+            {"idem", index},
+            {"meta", rocksdb::ColumnFamilyOptions()}};
+}
+
+}  // namespace annal

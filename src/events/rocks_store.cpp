@@ -1,0 +1,301 @@
+#include "rocks_store.h"
+
+#include "rocks_options.h"
+
+#include <rocksdb/convenience.h>
+#include <rocksdb/db.h>
+#include <rocksdb/file_system.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+
+namespace annal {
+namespace {
+
+enum Family : std::size_t { default_family, events, streams, idem, meta };
+
+constexpr std::uint32_t format_version = 1;
+constexpr std::size_t batch_protection_bytes = 8;
+constexpr std::size_t readahead_bytes = std::size_t{2} << 20;
+constexpr std::size_t readahead_events_min = 512;  // A reader that close to the head reads memory.
+
+template <class T>
+void append_number(std::string& to, T value) {
+    for (int shift = static_cast<int>(sizeof value) * 8 - 8; shift >= 0; shift -= 8)
+        to += static_cast<char>(value >> shift);
+}
+
+template <class T>
+T take_number(const char* from) {
+    T value = 0;
+    for (std::size_t i = 0; i < sizeof value; ++i)
+        value = static_cast<T>((value << 8) | static_cast<std::uint8_t>(from[i]));
+    return value;
+}
+
+struct SeqKey {
+    explicit SeqKey(Seq seq) {
+        for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(seq.value >> (56 - 8 * i));
+    }
+    rocksdb::Slice slice() const { return {bytes.data(), bytes.size()}; }
+    std::array<char, 8> bytes{};
+};
+
+void set_scoped_key(std::string& key, std::string_view project, std::span<const std::uint8_t> id) {
+    key.assign(project);
+    key += '\0';
+    key.append(reinterpret_cast<const char*>(id.data()), id.size());
+}
+
+std::string stream_prefix(std::string_view project, const MemoryId& stream) {
+    std::string key;
+    set_scoped_key(key, project, stream.bytes);
+    return key;
+}
+
+std::string idempotency_key(std::string_view project, std::string_view text) {
+    const Hash hash = sha256(text);
+    std::string key;
+    set_scoped_key(key, project, std::span(hash).first(16));
+    return key;
+}
+
+std::string_view view(const rocksdb::Slice& slice) {
+    return {slice.data(), slice.size()};
+}
+
+Error damaged(std::string what, Seq seq) {
+    return {ErrorCode::data_loss, std::move(what), {{"seq", std::to_string(seq.value)}}};
+}
+
+}  // namespace
+
+RocksStore::RocksStore() = default;
+
+RocksStore::~RocksStore() {
+    if (!db_) return;
+    rocksdb::CancelAllBackgroundWork(db_.get(), true);
+    for (auto* family : families_) db_->DestroyColumnFamilyHandle(family).PermitUncheckedError();
+    db_->Close().PermitUncheckedError();
+}
+
+bool RocksStore::exists(rocksdb::FileSystem& files, const std::filesystem::path& directory) {
+    return files.FileExists((directory / "CURRENT").string(), {}, nullptr).ok();
+}
+
+Result<std::unique_ptr<RocksStore>> RocksStore::open(const RocksStoreOptions& options) {
+    const auto db_options = rocks_db_options(options);
+    const auto families = rocks_families();
+    std::unique_ptr<RocksStore> store(new RocksStore);
+    store->on_message_ = options.on_message;
+    rocksdb::DB* db = nullptr;
+    const std::string path = options.directory.string();
+    const auto status = options.read_only
+                            ? rocksdb::DB::OpenForReadOnly(db_options, path, families, &store->families_, &db)
+                            : rocksdb::DB::Open(db_options, path, families, &store->families_, &db);
+    if (!status.ok()) return to_error(status, "opening the log", options.on_message);
+    store->db_.reset(db);
+    store->batch_ = std::make_unique<rocksdb::WriteBatch>(0, 0, batch_protection_bytes, 0);
+    return store;
+}
+
+Result<Seq> RocksStore::last_seq() const {
+    const std::unique_ptr<rocksdb::Iterator> last(db_->NewIterator({}, family(events)));
+    last->SeekToLast();
+    if (!last->status().ok()) return to_error(last->status(), "reading the head", on_message_);
+    if (!last->Valid()) return Seq{};
+    if (last->key().size() != 8) return Error{ErrorCode::data_loss, "the last event's key is damaged", {}};
+    return Seq{take_number<std::uint64_t>(last->key().data())};
+}
+
+Result<std::optional<StoreIdentity>> RocksStore::identity() const {
+    std::string format, store;
+    const auto status = db_->Get({}, family(meta), "format", &format);
+    if (status.IsNotFound()) return std::optional<StoreIdentity>();
+    if (!status.ok()) return to_error(status, "reading the store's identity", on_message_);
+    if (format.size() != 4) return Error{ErrorCode::data_loss, "the store's format version is damaged", {}};
+    if (const auto found = take_number<std::uint32_t>(format.data()); found > format_version)
+        return Error{ErrorCode::unimplemented,
+                     "the store was made by a newer version of this program",
+                     {{"format", std::to_string(found)}, {"limit", std::to_string(format_version)}}};
+    StoreIdentity identity;
+    if (!db_->Get({}, family(meta), "store", &store).ok() || store.size() != identity.store.size())
+        return Error{ErrorCode::data_loss, "the store's identity is damaged", {}};
+    std::copy(store.begin(), store.end(), identity.store.begin());
+    return std::optional(identity);
+}
+
+Result<std::optional<std::string>> RocksStore::stored_event(Seq seq) const {
+    std::string value;
+    const SeqKey key(seq);
+    const auto status = db_->Get({}, family(events), key.slice(), &value);
+    if (status.IsNotFound()) return std::optional<std::string>();
+    if (!status.ok()) return to_error(status, "reading an event", on_message_);
+    return std::optional(std::move(value));
+}
+
+Result<Version> RocksStore::stream_version(std::string_view project, const MemoryId& stream) const {
+    std::string key = stream_prefix(project, stream);
+    const std::size_t prefix_size = key.size();
+
+    // Most streams asked for are new, and the filter of whole keys says so without touching the disk.
+    append_number(key, std::uint64_t{1});
+    rocksdb::PinnableSlice first;
+    const auto status = db_->Get({}, family(streams), key, &first);
+    if (status.IsNotFound()) return Version{};
+    if (!status.ok()) return to_error(status, "reading a stream's version", on_message_);
+
+    key.resize(prefix_size);
+    key.append(8, '\xff');
+    const std::unique_ptr<rocksdb::Iterator> last(db_->NewIterator({}, family(streams)));
+    last->SeekForPrev(key);
+    if (!last->status().ok()) return to_error(last->status(), "reading a stream's version", on_message_);
+    if (!last->Valid() || last->key().size() != key.size() ||
+        view(last->key()).substr(0, prefix_size) != std::string_view(key).substr(0, prefix_size))
+        return Error{ErrorCode::data_loss, "a stream's rows are damaged", {{"memory_id", to_string(stream)}}};
+    return Version{take_number<std::uint64_t>(last->key().data() + prefix_size)};
+}
+
+Result<std::optional<Seq>> RocksStore::stream_seq(std::string_view project, const MemoryId& stream,
+                                                  Version version) const {
+    std::string key = stream_prefix(project, stream), value;
+    append_number(key, version.value);
+    const auto status = db_->Get({}, family(streams), key, &value);
+    if (status.IsNotFound()) return std::optional<Seq>();
+    if (!status.ok()) return to_error(status, "reading a stream", on_message_);
+    if (value.size() != 10)
+        return Error{ErrorCode::data_loss, "a stream's row is damaged", {{"memory_id", to_string(stream)}}};
+    return std::optional(Seq{take_number<std::uint64_t>(value.data())});
+}
+
+Result<std::optional<IdempotencyRow>> RocksStore::find_idempotency(std::string_view project,
+                                                                   std::string_view key) const {
+    std::string value;
+    const auto status = db_->Get({}, family(idem), idempotency_key(project, key), &value);
+    if (status.IsNotFound()) return std::optional<IdempotencyRow>();
+    if (!status.ok()) return to_error(status, "looking an idempotency key up", on_message_);
+    if (value.size() != 44) return Error{ErrorCode::data_loss, "an idempotency key's row is damaged", {}};
+    IdempotencyRow row;
+    row.first = Seq{take_number<std::uint64_t>(value.data())};
+    row.count = take_number<std::uint32_t>(value.data() + 8);
+    std::copy(value.begin() + 12, value.end(), row.request_hash.begin());
+    return std::optional(row);
+}
+
+Status RocksStore::read(Seq after, Seq up_to, std::size_t events_max, std::size_t bytes_max, EventArena& arena,
+                        std::vector<EventView>& out) const {
+    if (after >= up_to) return Done{};
+    const std::uint64_t wanted = std::min<std::uint64_t>(up_to.value - after.value, events_max);
+    const SeqKey begin(Seq{after.value + 1}), end(Seq{after.value + wanted + 1});
+    const rocksdb::Slice upper = end.slice();
+    rocksdb::ReadOptions options;
+    options.iterate_upper_bound = &upper;
+    if (wanted >= readahead_events_min) {  // A replay: do not push what is hot out of the cache.
+        options.readahead_size = readahead_bytes;
+        options.fill_cache = false;
+    }
+
+    const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options, family(events)));
+    const std::size_t bytes_before = arena.bytes();
+    Seq next{after.value + 1};
+    for (rows->Seek(begin.slice()); rows->Valid(); rows->Next(), ++next.value) {
+        if (rows->key().size() != 8 || take_number<std::uint64_t>(rows->key().data()) != next.value)
+            return damaged("the log has a gap", next);
+        auto event = decode(next, view(rows->value()), arena);
+        if (!event) return event.error();
+        out.push_back(*event);
+        if (arena.bytes() - bytes_before >= bytes_max) return Done{};
+    }
+    if (!rows->status().ok()) return to_error(rows->status(), "reading the log", on_message_);
+    if (next.value != after.value + wanted + 1) return damaged("the log ends before its head", next);
+    return Done{};
+}
+
+Status RocksStore::read_stream(std::string_view project, const MemoryId& stream, Seq up_to, EventArena& arena,
+                               std::vector<EventView>& out) const {
+    const std::string prefix = stream_prefix(project, stream);
+    std::string first = prefix;
+    append_number(first, std::uint64_t{1});
+    const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}, family(streams)));
+    Version version{1};
+    for (rows->Seek(first); rows->Valid() && rows->key().starts_with(prefix); rows->Next(), ++version.value) {
+        if (rows->key().size() != first.size() || rows->value().size() != 10 ||
+            take_number<std::uint64_t>(rows->key().data() + prefix.size()) != version.value)
+            return Error{ErrorCode::data_loss, "a stream's rows are damaged", {{"memory_id", to_string(stream)}}};
+        const Seq seq{take_number<std::uint64_t>(rows->value().data())};
+        if (seq > up_to) break;
+        rocksdb::PinnableSlice stored;
+        const SeqKey key(seq);
+        const auto status = db_->Get({}, family(events), key.slice(), &stored);
+        if (status.IsNotFound()) return damaged("the log has a gap", seq);
+        if (!status.ok()) return to_error(status, "reading a stream", on_message_);
+        auto event = decode(seq, view(stored), arena);
+        if (!event) return event.error();
+        if (event->memory_id() != stream || event->version() != version)
+            return damaged("a stream's row names another stream's event", seq);
+        out.push_back(*event);
+    }
+    if (!rows->status().ok()) return to_error(rows->status(), "reading a stream", on_message_);
+    return Done{};
+}
+
+// Filling a batch in memory cannot fail but for its size, which the committer bounds.
+
+void RocksStore::add_identity(const StoreIdentity& identity, Timestamp created) {
+    std::string format, time;
+    append_number(format, format_version);
+    append_number(time, static_cast<std::uint64_t>(created.us));
+    batch_->Put(family(meta), "format", format).PermitUncheckedError();
+    batch_->Put(family(meta), "store", {reinterpret_cast<const char*>(identity.store.data()), identity.store.size()})
+        .PermitUncheckedError();
+    batch_->Put(family(meta), "created", time).PermitUncheckedError();
+}
+
+void RocksStore::add_event(std::string_view project, const MemoryId& stream, Seq seq, Version version, EventType type,
+                           std::span<const std::uint8_t> stored) {
+    const SeqKey key(seq);
+    batch_->Put(family(events), key.slice(), {reinterpret_cast<const char*>(stored.data()), stored.size()})
+        .PermitUncheckedError();
+    set_scoped_key(stream_key_, project, stream.bytes);
+    append_number(stream_key_, version.value);
+    std::array<char, 10> row{};
+    std::copy(key.bytes.begin(), key.bytes.end(), row.begin());
+    row[8] = static_cast<char>(static_cast<std::uint16_t>(type) >> 8);
+    row[9] = static_cast<char>(type);
+    batch_->Put(family(streams), stream_key_, {row.data(), row.size()}).PermitUncheckedError();
+}
+
+void RocksStore::add_idempotency(std::string_view project, std::string_view key, const IdempotencyRow& row) {
+    std::string value;
+    append_number(value, row.first.value);
+    append_number(value, row.count);
+    value.append(reinterpret_cast<const char*>(row.request_hash.data()), row.request_hash.size());
+    batch_->Put(family(idem), idempotency_key(project, key), value).PermitUncheckedError();
+}
+
+void RocksStore::drop_batch() {
+    batch_->Clear();
+}
+
+Status RocksStore::write(bool sync) {
+    rocksdb::WriteOptions options;
+    options.sync = sync;
+    const auto status = db_->Write(options, batch_.get());
+    batch_->Clear();
+    if (!status.ok()) return to_error(status, "writing the log", on_message_);
+    return Done{};
+}
+
+Status RocksStore::sync() {
+    const auto status = db_->SyncWAL();
+    if (!status.ok()) return to_error(status, "syncing the log", on_message_);
+    return Done{};
+}
+
+Status RocksStore::flush() {
+    const auto status = db_->Flush({}, families_);
+    if (!status.ok()) return to_error(status, "flushing the log", on_message_);
+    return Done{};
+}
+
+}  // namespace annal

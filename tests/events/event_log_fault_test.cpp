@@ -1,0 +1,235 @@
+// Failure at every file operation, and simulated power loss. Tier P, every operation and 300 power losses:
+// ANNAL_TRIALS=1000 (tests/support/seed.h).
+#include "support/fault_file_system.h"
+#include "support/log_fixture.h"
+#include "support/seed.h"
+#include "support/temp_dir.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <map>
+
+using namespace annal;
+using namespace annal::testing;
+
+namespace {
+
+constexpr int operations_stride_default = 5;
+constexpr int power_losses_default = 30;
+
+struct World {  // A log on a file system that can fail, and what its callers were told.
+    explicit World(std::filesystem::path where)
+        : directory(std::move(where)),
+          files(std::make_shared<FaultFileSystem>(directory)),
+          env(rocksdb::NewCompositeEnv(files)) {}
+
+    Result<std::unique_ptr<EventLog>> open() const {
+        EventLogOptions options;
+        options.directory = directory;
+        options.env = env.get();
+        options.disk_free_bytes_min = 0;
+        return EventLog::open(options);
+    }
+
+    std::filesystem::path directory;
+    std::shared_ptr<FaultFileSystem> files;
+    std::unique_ptr<rocksdb::Env> env;
+};
+
+struct Told {
+    std::map<std::uint64_t, std::string> acknowledged;  // By seq: durable for certain.
+    std::map<std::uint64_t, std::string> buffered;      // Taken, promised nothing.
+    int failures = 0;
+
+    void forget_buffered_up_to_sync() {
+        acknowledged.insert(buffered.begin(), buffered.end());  // A sync covers all that was written before it.
+        buffered.clear();
+    }
+};
+
+// Appends, closes and opens again; stops at the first failure. Deterministic but for RocksDB's background threads.
+void work(const World& world, std::mt19937_64& random, Told& told, int rounds, int appends) {
+    for (int round = 0; round < rounds; ++round) {
+        auto log = world.open();
+        if (!log) {
+            ++told.failures;
+            return;
+        }
+        for (int i = 0; i < appends; ++i) {
+            std::vector<Note> notes;
+            const std::size_t size = random() % 4 == 0 ? 1 + random() % 20 : 1;
+            for (std::size_t n = 0; n < size; ++n)
+                notes.push_back(
+                    {memory_number(random() % 9), std::to_string(random()) + std::string(random() % 900, 'x')});
+            const bool synced = random() % 4 != 0;
+            const auto receipts =
+                append(**log, notes, {.durability = synced ? Durability::synced : Durability::buffered});
+            if (!receipts) {
+                ++told.failures;
+                CHECK((*log)->head() < Seq{1'000'000});  // Still answers.
+                return;
+            }
+            for (std::size_t n = 0; n < size; ++n) told.buffered[receipts->at(n).seq.value] = notes[n].content;
+            if (synced) told.forget_buffered_up_to_sync();
+        }
+    }
+}
+
+// What every log must satisfy after anything: all that was acknowledged, in order, without a gap.
+void check_log(const EventLog& log, const Told& told) {
+    const auto all = read_all(log);
+    if (!all) FAIL(all.error().message);
+    std::map<MemoryId, std::uint64_t> versions;
+    for (std::size_t i = 0; i < all->size(); ++i) {
+        if ((*all)[i].seq != Seq{i + 1}) FAIL("a gap before seq " << (*all)[i].seq.value);
+        if ((*all)[i].version != Version{++versions[(*all)[i].memory]}) FAIL("a version is not dense at " << i + 1);
+    }
+    for (const auto& [seq, content] : told.acknowledged) {
+        if (seq > all->size()) FAIL("acknowledged event " << seq << " is lost; the head is " << all->size());
+        if ((*all)[seq - 1].content != content) FAIL("acknowledged event " << seq << " is another one");
+    }
+    for (const auto& [seq, content] : told.buffered)
+        if (seq <= all->size() && (*all)[seq - 1].content != content)
+            FAIL("buffered event " << seq << " is another one");
+    for (const auto& [memory, version] : versions) CHECK(log.stream_version("shop", memory)->value == version);
+}
+
+}  // namespace
+
+TEST_CASE("a failure at any file operation surfaces or is harmless; nothing acknowledged is lost", "[events][fault]") {
+    const std::uint64_t seed = test_seed();
+    INFO("ANNAL_SEED=" << seed);
+    constexpr int rounds = 2, appends = 12;
+    std::uint64_t operations = 0;
+    {
+        TempDir dir;
+        World world(dir.path() / "log");
+        Told told;
+        std::mt19937_64 random(seed);
+        work(world, random, told, rounds, appends);
+        CHECK(told.failures == 0);
+        operations = world.files->operations();
+    }
+    const auto stride = static_cast<std::uint64_t>(std::max(1, 100 * operations_stride_default / trials(100)));
+    const auto fault = GENERATE(FaultFileSystem::Fault::io_error, FaultFileSystem::Fault::no_space);
+    int met = 0, surfaced = 0;
+    for (std::uint64_t at = 1 + seed % stride; at <= operations; at += stride) {
+        TempDir dir;
+        World world(dir.path() / "log");
+        Told told;
+        std::mt19937_64 random(seed);
+        world.files->arm(fault, at);
+        work(world, random, told, rounds, appends);
+        INFO("operation " << at << " of " << operations << ": " << world.files->met());
+        if (!world.files->met().empty()) ++met;
+        surfaced += told.failures;
+        world.files->arm(FaultFileSystem::Fault::none, 0);
+        auto log = world.open();
+        if (!log) FAIL("it does not open after the failure: " << log.error().message);
+        check_log(**log, told);
+        REQUIRE(append(**log, {{memory_number(1), "goes on"}}));
+    }
+    CHECK(met > 0);
+    CHECK(surfaced > 0);
+}
+
+TEST_CASE("a failed sync of the log ends appends for good, and reads go on", "[events][fault]") {
+    TempDir dir;
+    World world(dir.path() / "log");
+    Told told;
+    {
+        auto log = *world.open();
+        REQUIRE(append(*log, {{memory_number(1), "before"}}));
+        // An append writes the log and syncs it: whichever of the two fails, no later one is acknowledged.
+        world.files->arm(FaultFileSystem::Fault::io_error, 2);
+        const auto failed = append(*log, {{memory_number(1), "unknown"}});
+        INFO(world.files->met());
+        REQUIRE_FALSE(failed);
+        CHECK(failed.error().code == ErrorCode::unavailable);
+        CHECK(failed.error().details.at("outcome") == "unknown");
+        for (int i = 0; i < 3; ++i) {
+            const auto refused = append(*log, {{memory_number(2), "after"}});
+            REQUIRE_FALSE(refused);
+            CHECK(refused.error().code == ErrorCode::unavailable);
+            CHECK(refused.error().message.find("reopen") != std::string::npos);
+        }
+        CHECK(log->head() == Seq{1});
+        CHECK(read_all(*log)->size() == 1);
+    }
+    told.acknowledged[1] = "before";
+    auto log = *world.open();
+    check_log(*log, told);
+    CHECK(*log->stream_version("shop", memory_number(2)) == Version{0});
+}
+
+TEST_CASE("a full disk refuses appends until there is room; reads go on throughout", "[events][fault]") {
+    TempDir dir;
+    World world(dir.path() / "log");
+    auto log = *world.open();
+    Told told;
+    for (int round = 0; round < 5; ++round) {
+        const auto before = append(*log, {{memory_number(1), "before"}});
+        REQUIRE(before);
+        told.acknowledged[before->at(0).seq.value] = "before";
+        world.files->arm(FaultFileSystem::Fault::no_space, 2);
+        const auto failed = append(*log, {{memory_number(1), "unknown"}});
+        REQUIRE_FALSE(failed);
+        CHECK(failed.error().code == ErrorCode::resource_exhausted);
+        check_log(*log, told);
+
+        // There is room again: the next append finds out what reached the disk, and goes on.
+        std::vector<Receipt> after;
+        for (int tries = 0; after.empty() && tries < 2'000; ++tries) {
+            if (auto receipts = append(*log, {{memory_number(2), "after"}}))
+                after = *receipts;
+            else
+                log->wait_past(Seq{1'000'000}, std::chrono::milliseconds(5));
+        }
+        REQUIRE_FALSE(after.empty());
+        told.acknowledged[after[0].seq.value] = "after";
+        check_log(*log, told);
+    }
+}
+
+TEST_CASE("the disk nearly full refuses an append before RocksDB meets it", "[events][fault]") {
+    TempDir dir;
+    EventLogOptions options;
+    options.directory = dir.path() / "log";
+    options.disk_free_bytes_min = std::uint64_t{1} << 62;
+    auto log = *EventLog::open(options);
+    const auto refused = append(*log, {{memory_number(1), "x"}});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == ErrorCode::resource_exhausted);
+    for (const auto* detail : {"free", "needed", "limit"}) CHECK(refused.error().details.count(detail) == 1);
+    CHECK(log->head() == Seq{0});
+}
+
+TEST_CASE("power loss at any moment takes nothing that was acknowledged", "[events][fault]") {
+    const std::uint64_t seed = test_seed();
+    INFO("ANNAL_SEED=" << seed);
+    std::mt19937_64 random(seed);
+    for (int trial = 0; trial < trials(power_losses_default); ++trial) {
+        TempDir dir;
+        Told told;
+        auto where = dir.path() / "log";
+        // One in eight loses power again while it recovers.
+        const int losses = trial % 8 == 0 ? 2 : 1;
+        for (int loss = 0; loss < losses; ++loss) {
+            World world(where);
+            const auto next = dir.path() / ("after" + std::to_string(loss));
+            world.files->arm(FaultFileSystem::Fault::power_loss, 1 + random() % (loss == 0 ? 900 : 60));
+            work(world, random, told, 3, 25);
+            INFO("trial " << trial << ": " << world.files->met());
+            world.files->image(next, random);
+            where = next;
+            told.buffered.clear();  // What was not synced may be gone, and its places taken anew.
+        }
+        EventLogOptions options;
+        options.directory = where;
+        const auto log = EventLog::open(options);
+        if (!log) FAIL("trial " << trial << ": it does not open: " << log.error().message);
+        check_log(**log, told);
+        REQUIRE(append(**log, {{memory_number(1), "goes on"}}));
+    }
+}
