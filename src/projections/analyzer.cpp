@@ -1,0 +1,383 @@
+#include "analyzer.h"
+
+#include <libstemmer.h>
+#include <unicode/ubrk.h>
+#include <unicode/uchar.h>
+#include <unicode/unorm2.h>
+#include <unicode/uscript.h>
+#include <unicode/ustring.h>
+#include <unicode/utf16.h>
+#include <unicode/utf8.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+
+namespace annal {
+namespace {
+
+constexpr auto stop_words = std::to_array<std::string_view>({
+    "a",    "about", "am",    "an",   "and",   "are",   "as",   "at",   "be",   "been", "being",  "but",
+    "by",   "did",   "do",    "does", "doing", "for",   "from", "had",  "has",  "have", "having", "he",
+    "her",  "him",   "his",   "how",  "i",     "if",    "in",   "into", "is",   "it",   "its",    "me",
+    "my",   "of",    "on",    "or",   "our",   "she",   "so",   "than", "that", "the",  "their",  "them",
+    "then", "there", "these", "they", "this",  "those", "to",   "us",   "was",  "we",   "were",   "what",
+    "when", "where", "which", "who",  "whom",  "whose", "why",  "with", "you",  "your",
+});
+static_assert(std::ranges::is_sorted(stop_words));
+
+// "it's", "don't" and "we've" are the words before their endings, where that is a stop word.
+std::string_view without_contraction(std::string_view word) {
+    for (const std::string_view ending : {"'s", "'m", "'d", "n't", "'re", "'ve", "'ll"})
+        if (word.size() > ending.size() && word.ends_with(ending)) return word.substr(0, word.size() - ending.size());
+    return word;
+}
+
+// UAX #29's classes of ASCII characters. '.' and '\'' join two letters as well as two digits, ',' and ';' two digits.
+enum Class : std::uint8_t { other, letter, digit, underscore, joins_both, joins_digits };
+
+constexpr std::array<Class, 128> classes = [] {
+    std::array<Class, 128> table{};
+    for (int c = 'a'; c <= 'z'; ++c) table[static_cast<std::size_t>(c)] = letter;
+    for (int c = 'A'; c <= 'Z'; ++c) table[static_cast<std::size_t>(c)] = letter;
+    for (int c = '0'; c <= '9'; ++c) table[static_cast<std::size_t>(c)] = digit;
+    table['_'] = underscore;
+    table['.'] = table['\''] = joins_both;
+    table[','] = table[';'] = joins_digits;
+    return table;
+}();
+
+Class class_of(char c) {
+    return classes[static_cast<unsigned char>(c) & 0x7f];
+}
+bool in_word(Class c) {
+    return c == letter || c == digit || c == underscore;
+}
+bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+
+std::string_view cut(std::string_view word) {
+    if (word.size() <= term_bytes_max) return word;
+    auto end = term_bytes_max;
+    while (end > 0 && (static_cast<unsigned char>(word[end]) & 0xc0) == 0x80) --end;
+    return word.substr(0, end);
+}
+
+bool is_cjk(UChar32 c) {
+    if (c < 0x1100 || !u_isalpha(c)) return false;
+    if (c == 0x30fc) return true;  // The long vowel sign, which is of no script.
+    UErrorCode status = U_ZERO_ERROR;
+    const auto script = uscript_getScript(c, &status);
+    return script == USCRIPT_HAN || script == USCRIPT_HIRAGANA || script == USCRIPT_KATAKANA ||
+           script == USCRIPT_HANGUL || script == USCRIPT_BOPOMOFO;
+}
+
+}  // namespace
+
+bool is_stop_word(std::string_view word) {
+    return std::ranges::binary_search(stop_words, without_contraction(word));
+}
+
+struct Analyzer::State {
+    // A cache with one place per hash: what is asked most stays, and it never grows.
+    struct Known {
+        std::uint8_t word_bytes;
+        std::uint8_t stem_bytes;
+        bool stop;
+        std::array<char, 30> word;
+        std::array<char, 30> stem;
+    };
+    static constexpr std::size_t known_count = 1 << 14;
+
+    struct Stem {
+        std::string_view text;  // Valid until the next.
+        bool stop;
+    };
+
+    State()
+        : stemmer(sb_stemmer_new("english", "UTF_8")),
+          known(static_cast<Known*>(std::calloc(known_count, sizeof(Known)))) {}
+    ~State() {
+        if (breaks != nullptr) ubrk_close(breaks);
+        if (stemmer != nullptr) sb_stemmer_delete(stemmer);
+        std::free(known);
+    }
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+
+    // Calls emit(word) for each word of the text, folded; the word is valid during the call.
+    template <class Emit>
+    void each_word(std::string_view text, Emit&& emit) {
+        // No word spans white space, so a piece without is a text of its own; most are plain ASCII.
+        std::size_t at = 0;
+        while (at < text.size()) {
+            if (is_space(text[at])) {
+                ++at;
+                continue;
+            }
+            const auto begin = at;
+            unsigned char any = 0;
+            for (; at < text.size() && !is_space(text[at]); ++at) any |= static_cast<unsigned char>(text[at]);
+            const auto piece = text.substr(begin, at - begin);
+            if (any < 0x80)
+                ascii_words(piece, emit);
+            else
+                unicode_words(piece, emit);
+        }
+    }
+
+    template <class Emit>
+    void ascii_words(std::string_view text, Emit& emit) {
+        if (buffer.size() < text.size()) buffer.resize(text.size());
+        std::size_t at = 0;
+        while (at < text.size()) {
+            auto last = class_of(text[at]);
+            if (!in_word(last)) {
+                ++at;
+                continue;
+            }
+            auto* end = buffer.data();
+            bool has_alnum = false;
+            for (;;) {
+                has_alnum |= last != underscore;
+                *end++ = lower(text[at++]);
+                if (at == text.size()) break;
+                const auto next = class_of(text[at]);
+                if (in_word(next)) {
+                    last = next;
+                    continue;
+                }
+                const bool joins = (last == letter && next == joins_both) ||
+                                   (last == digit && (next == joins_both || next == joins_digits));
+                if (!joins || at + 1 == text.size() || class_of(text[at + 1]) != last) break;
+                *end++ = text[at++];
+            }
+            if (has_alnum) emit(cut({buffer.data(), static_cast<std::size_t>(end - buffer.data())}));
+        }
+    }
+
+    template <class Emit>
+    void unicode_words(std::string_view text, Emit& emit) {
+        if (!fold(text)) return;
+        const auto* chars = folded.data();
+        const auto size = static_cast<std::int32_t>(folded.size());
+        for (std::int32_t at = 0; at < size;) {
+            const auto begin = at;
+            UChar32 c = 0;
+            U16_NEXT(chars, at, size, c);
+            const bool cjk = is_cjk(c);
+            for (auto next = at; next < size; at = next) {
+                U16_NEXT(chars, next, size, c);
+                if (is_cjk(c) != cjk) break;
+            }
+            if (cjk)
+                bigrams({chars + begin, static_cast<std::size_t>(at - begin)}, emit);
+            else
+                broken_words({chars + begin, static_cast<std::size_t>(at - begin)}, emit);
+        }
+    }
+
+    template <class Emit>
+    void bigrams(std::u16string_view run, Emit& emit) {
+        const auto size = static_cast<std::int32_t>(run.size());
+        std::int32_t first = 0;
+        std::int32_t second = 0;
+        U16_FWD_1(run.data(), second, size);
+        if (second == size) emit(to_utf8(run));
+        while (second < size) {
+            auto end = second;
+            U16_FWD_1(run.data(), end, size);
+            emit(to_utf8(run.substr(static_cast<std::size_t>(first), static_cast<std::size_t>(end - first))));
+            first = second;
+            second = end;
+        }
+    }
+
+    template <class Emit>
+    void broken_words(std::u16string_view run, Emit& emit) {
+        UErrorCode status = U_ZERO_ERROR;
+        if (breaks == nullptr)
+            breaks = ubrk_open(UBRK_WORD, "en", run.data(), static_cast<std::int32_t>(run.size()), &status);
+        else
+            ubrk_setText(breaks, run.data(), static_cast<std::int32_t>(run.size()), &status);
+        if (U_FAILURE(status)) return;
+        auto begin = ubrk_first(breaks);
+        for (auto end = ubrk_next(breaks); end != UBRK_DONE; begin = end, end = ubrk_next(breaks)) {
+            if (ubrk_getRuleStatus(breaks) < UBRK_WORD_NONE_LIMIT) continue;
+            const auto word = run.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+            if (has_alnum(word)) emit(cut(to_utf8(word)));
+        }
+    }
+
+    static bool has_alnum(std::u16string_view word) {
+        const auto size = static_cast<std::int32_t>(word.size());
+        for (std::int32_t at = 0; at < size;) {
+            UChar32 c = 0;
+            U16_NEXT(word.data(), at, size, c);
+            if (u_isalnum(c)) return true;
+        }
+        return false;
+    }
+
+    // NFKC with case folding, into `folded`; bytes that are no UTF-8 become a character that is no word's.
+    bool fold(std::string_view text) {
+        wide.resize(text.size());
+        std::int32_t size = 0;
+        UErrorCode status = U_ZERO_ERROR;
+        u_strFromUTF8WithSub(wide.data(), static_cast<std::int32_t>(wide.size()), &size, text.data(),
+                             static_cast<std::int32_t>(text.size()), 0xfffd, nullptr, &status);
+        if (U_FAILURE(status)) return false;
+        wide.resize(static_cast<std::size_t>(size));
+
+        const auto* normalizer = unorm2_getNFKCCasefoldInstance(&status);
+        if (U_FAILURE(status)) return false;
+        folded.resize(wide.size() * 2 + 16);
+        for (;;) {
+            size = unorm2_normalize(normalizer, wide.data(), static_cast<std::int32_t>(wide.size()), folded.data(),
+                                    static_cast<std::int32_t>(folded.size()), &status);
+            if (status != U_BUFFER_OVERFLOW_ERROR) break;
+            folded.resize(static_cast<std::size_t>(size));
+            status = U_ZERO_ERROR;
+        }
+        if (U_FAILURE(status)) return false;
+        folded.resize(static_cast<std::size_t>(size));
+        for (auto& c : folded) {
+            if (c == u'\u2019') c = u'\'';         // The apostrophe of typeset text.
+            if (c == u':' || c == u'@') c = u' ';  // Whether these join letters depends on ICU's version; here, never.
+        }
+        return true;
+    }
+
+    std::string_view to_utf8(std::u16string_view word) {
+        if (buffer.size() < word.size() * 3) buffer.resize(word.size() * 3);
+        std::int32_t size = 0;
+        UErrorCode status = U_ZERO_ERROR;
+        u_strToUTF8WithSub(buffer.data(), static_cast<std::int32_t>(buffer.size()), &size, word.data(),
+                           static_cast<std::int32_t>(word.size()), 0xfffd, nullptr, &status);
+        return {buffer.data(), U_SUCCESS(status) ? static_cast<std::size_t>(size) : 0};
+    }
+
+    Stem stem(std::string_view word) {
+        if (word.size() > Known{}.word.size()) return {stem_uncached(word), is_stop_word(word)};
+        auto& place = known[std::hash<std::string_view>{}(word) % known_count];
+        if (place.word_bytes != word.size() || std::memcmp(place.word.data(), word.data(), word.size()) != 0) {
+            const auto found = stem_uncached(word);
+            if (found.size() > place.stem.size()) return {found, false};
+            place.word_bytes = static_cast<std::uint8_t>(word.size());
+            place.stem_bytes = static_cast<std::uint8_t>(found.size());
+            place.stop = is_stop_word(word);
+            std::memcpy(place.word.data(), word.data(), word.size());
+            std::memcpy(place.stem.data(), found.data(), found.size());
+        }
+        return {{place.stem.data(), place.stem_bytes}, place.stop};
+    }
+
+    std::string_view stem_uncached(std::string_view word) {
+        if (stemmer == nullptr) return word;
+        const auto* stem =
+            sb_stemmer_stem(stemmer, reinterpret_cast<const sb_symbol*>(word.data()), static_cast<int>(word.size()));
+        if (stem == nullptr || sb_stemmer_length(stemmer) == 0) return word;
+        return {reinterpret_cast<const char*>(stem), static_cast<std::size_t>(sb_stemmer_length(stemmer))};
+    }
+
+    // Appends the word's term, and those of its parts; says whether it was a stop word that was dropped.
+    bool add_terms(std::string_view word, bool keep_stop_words, std::vector<std::string>& out) {
+        const auto found = stem(word);
+        if (found.stop && !keep_stop_words) return true;
+        out.emplace_back(found.text);
+        if (word.find_first_of("_.") == std::string_view::npos) return false;
+        if (word.find_first_not_of("0123456789.,;'_") == std::string_view::npos) return false;  // A number.
+        while (!word.empty()) {
+            const auto part = word.substr(0, word.find_first_of("_."));
+            if (part.size() > 1) {
+                const auto known_part = stem(part);
+                if (!known_part.stop) out.emplace_back(known_part.text);
+            }
+            word.remove_prefix(std::min(word.size(), part.size() + 1));
+        }
+        return false;
+    }
+
+    sb_stemmer* stemmer;
+    Known* known;
+    UBreakIterator* breaks = nullptr;  // Made when first needed.
+    std::string buffer;                // The word being given out; only grows.
+    std::u16string wide;
+    std::u16string folded;
+};
+
+Analyzer::Analyzer() : state_(std::make_unique<State>()) {}
+Analyzer::~Analyzer() = default;
+
+void Analyzer::terms(std::string_view text, std::vector<std::string>& out) {
+    const auto before = out.size();
+    bool dropped = false;
+    state_->each_word(text, [&](std::string_view word) { dropped |= state_->add_terms(word, false, out); });
+    if (out.size() == before && dropped)
+        state_->each_word(text, [&](std::string_view word) { state_->add_terms(word, true, out); });
+}
+
+void Analyzer::words(std::string_view text, std::vector<std::string>& out) {
+    state_->each_word(text, [&](std::string_view word) { out.emplace_back(word); });
+}
+
+Analyzer::Questions Analyzer::questions(std::string_view text) {
+    // Most texts ask nothing; all question marks but '?' are beyond ASCII.
+    if (text.find('?') == text.npos && std::ranges::none_of(text, [](char c) { return (c & 0x80) != 0; })) return {};
+    std::size_t words = 0;
+    std::size_t asked = 0;
+    std::size_t in_sentence = 0;
+    bool inside = false;  // A word.
+    bool asks = false;
+    const auto end_sentence = [&](bool question) {
+        asks |= question;
+        words += in_sentence;
+        if (question) asked += in_sentence;
+        in_sentence = 0;
+        inside = false;
+    };
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        const char c = text[at];
+        const auto rest = text.substr(at);
+        if (c == '\n') {
+            end_sentence(false);
+        } else if (is_space(c)) {
+            inside = false;
+        } else if (c == '.' || c == '!' || c == '?') {
+            // It ends a sentence when white space or the end follows it and whatever closes; "3.5" and "?q=" do not.
+            const auto run = rest.substr(0, rest.find_first_not_of(".!?\"')]}*"));
+            if (run.size() == rest.size() || is_space(rest[run.size()])) end_sentence(run.find('?') != run.npos);
+            at += run.size() - 1;
+        } else if (rest.starts_with("\u3002") || rest.starts_with("\uff01")) {
+            end_sentence(false);
+            at += 2;
+        } else if (rest.starts_with("\uff1f")) {
+            end_sentence(true);
+            at += 2;
+        } else if (rest.starts_with("\u061f")) {
+            end_sentence(true);
+            at += 1;
+        } else if (!inside && (class_of(c) == letter || class_of(c) == digit || (c & 0x80) != 0)) {
+            inside = true;
+            ++in_sentence;
+        }
+    }
+    end_sentence(false);
+    return {asks, words == 0 ? 0.0F : static_cast<float>(asked) / static_cast<float>(words)};
+}
+
+std::string Analyzer::description() {
+    UVersionInfo version;
+    u_getUnicodeVersion(version);
+    char text[U_MAX_VERSION_STRING_LENGTH];
+    u_versionToString(version, text);
+    return "analyzer " + std::to_string(analyzer_version) + ", unicode " + text;
+}
+
+}  // namespace annal

@@ -1,0 +1,329 @@
+#include "follower.h"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <utility>
+
+namespace annal {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds retry_pause_min{10};
+constexpr milliseconds retry_pause_max{2'000};
+
+// The one place where what a projector, or a library below it, throws becomes an Error.
+template <class Call>
+auto guarded(const Call& call) -> decltype(call()) {
+    try {
+        return call();
+    } catch (const std::bad_alloc&) {
+        return Error{ErrorCode::resource_exhausted, "out of memory", {}};
+    } catch (const std::exception& thrown) {
+        return Error{ErrorCode::internal, std::string("an exception: ") + thrown.what(), {}};
+    } catch (...) {
+        return Error{ErrorCode::internal, "an exception of an unknown kind", {}};
+    }
+}
+
+// Not the fault of any event: the same events may do later.
+bool is_outage(const Error& error) {
+    return error.code == ErrorCode::unavailable || error.code == ErrorCode::resource_exhausted ||
+           error.code == ErrorCode::deadline_exceeded;
+}
+
+}  // namespace
+
+Follower::Follower(EventLog& log, Projector& projector, std::unique_ptr<ViewSpace> space, const RuntimeOptions& options,
+                   FollowerMonitor& monitor, std::string note)
+    : log_(log),
+      projector_(projector),
+      space_(std::move(space)),
+      options_(options),
+      monitor_(monitor),
+      note_(std::move(note)) {}
+
+Follower::~Follower() = default;
+
+void Follower::start() {
+    thread_ = std::thread([this] { run(); });
+}
+
+void Follower::ask_to_stop() {
+    {
+        const std::lock_guard lock(monitor_.mutex);
+        stopping_ = true;
+    }
+    work_.notify_one();
+}
+
+void Follower::stop() {
+    ask_to_stop();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Follower::post(std::function<void()> task) {
+    {
+        const std::lock_guard lock(monitor_.mutex);
+        tasks_.push_back(std::move(task));
+    }
+    work_.notify_one();
+}
+
+void Follower::pause() {
+    paused_ = true;
+    publish();
+}
+
+void Follower::resume() {
+    paused_ = false;
+    publish();
+}
+
+Result<std::string> Follower::digest() const {
+    if (!opened_) return Error{ErrorCode::unavailable, "the projection could not be opened: " + error_, {}};
+    return guarded([&] { return projector_.digest(); });
+}
+
+std::uint64_t Follower::ask_for_rebuild() {
+    paused_ = false;
+    pause_before_retry_ = milliseconds(0);
+    start_over_because_ = "it was asked to rebuild";
+    rebuild_up_to_ = log_.head();
+    applied_ = Seq{0};
+    publish();
+    return generation_ + 1;
+}
+
+void Follower::run() {
+    open();
+    while (next_turn()) turn();
+    if (!opened_ || start_over_because_) return;
+    if (const auto saved = guarded([&] { return projector_.save(); }); !saved)
+        tell("warning", "what makes the next open quick was not saved: " + saved.error().message);
+}
+
+bool Follower::next_turn() {
+    std::unique_lock lock(monitor_.mutex);
+    for (;;) {
+        if (stopping_) return false;
+        if (!tasks_.empty()) {
+            const auto task = std::move(tasks_.front());
+            tasks_.pop_front();
+            lock.unlock();
+            task();
+            lock.lock();
+            continue;
+        }
+        if (paused_) {
+            work_.wait(lock);
+        } else if (pause_before_retry_ > milliseconds(0) && steady_clock::now() < retry_at_) {
+            work_.wait_until(lock, retry_at_);
+        } else if (start_over_because_ || space_->damaged() || log_.head() > applied_) {
+            return true;
+        } else if (!idle_told_) {
+            idle_told_ = true;
+            lock.unlock();
+            arena_ = {};  // A batch's worth of memory, needed again only when there is much to do.
+            if (const auto idle = guarded([&] { return projector_.idle(); }); !idle) {
+                error_ = idle.error().message;
+                tell("warning", "housekeeping failed: " + error_);
+                publish();
+            }
+            lock.lock();
+        } else {
+            work_.wait(lock);
+        }
+    }
+}
+
+Checkpoint Follower::checkpoint(Seq applied, std::uint64_t generation) const {
+    return {std::string(projector_.name()),
+            projector_.version(),
+            projector_.settings(),
+            log_.store_id(),
+            generation,
+            applied};
+}
+
+// Goes on from the checkpoint, when it is one of this projector, this log, and this past.
+void Follower::open() {
+    const auto why_not = [&]() -> std::optional<std::string> {
+        const auto row = space_->get(checkpoint_key);
+        if (!row) return "its checkpoint could not be read: " + row.error().message;
+        if (!*row) {
+            const auto all = space_->iterate();
+            all->seek({});
+            return all->valid() ? std::optional<std::string>("its checkpoint was missing") : std::string();
+        }
+        const auto found = to_checkpoint(**row);
+        if (!found) return found.error().message;
+        generation_ = found->generation;
+        const auto wanted = checkpoint(found->applied, found->generation);
+        if (found->projector != wanted.projector) return "its state was another projection's";
+        if (found->version != wanted.version)
+            return "its version is " + std::to_string(wanted.version) + ", the state's was " +
+                   std::to_string(found->version);
+        if (found->settings != wanted.settings) return "its settings have changed";
+        if (found->store_id != wanted.store_id) return "its state was of another log";
+        if (found->applied > log_.head())
+            return "its state was ahead of the log, at " + std::to_string(found->applied.value) + " of " +
+                   std::to_string(log_.head().value);
+        const auto rows = space_->iterate();
+        for (rows->seek(quarantine_prefix); rows->valid() && rows->key().starts_with(quarantine_prefix); rows->next())
+            ++quarantined_;
+        if (const auto walked = rows->status(); !walked) return walked.error().message;
+        if (found->applied == Seq{0}) return std::string();
+        if (auto opened = guarded([&] { return projector_.open(*space_, found->applied); }); !opened)
+            return "its state was damaged: " + opened.error().message;
+        applied_ = found->applied;
+        opened_ = true;
+        return std::nullopt;
+    }();
+    if (why_not) {
+        start_over_because_ = why_not;
+        rebuild_up_to_ = why_not->empty() ? Seq{0} : log_.head();
+        start_over();
+    } else {
+        publish();
+    }
+}
+
+void Follower::start_over() {
+    const bool again = !start_over_because_->empty();  // Else there was nothing.
+    if (auto emptied = empty(); !emptied) return fail(emptied.error());
+
+    const auto generation = again || generation_ == 0 ? generation_ + 1 : generation_;
+    const auto batch = space_->new_batch();
+    batch->put(checkpoint_key, to_row(checkpoint(Seq{0}, generation)));
+    if (auto written = space_->write(*batch); !written) return fail(written.error());
+    generation_ = generation;
+    applied_ = Seq{0};
+    quarantined_ = 0;
+    pause_before_retry_ = milliseconds(0);
+    if (again) {
+        note_ += (note_.empty() ? "" : "; ") + ("built anew: " + *start_over_because_);
+        tell("warning", "is built anew: " + *start_over_because_);
+    }
+    start_over_because_.reset();
+    publish();
+}
+
+Status Follower::empty() {
+    if (auto cleared = space_->clear(); !cleared) return cleared;
+    if (opened_) return guarded([&] { return projector_.reset(); });
+    // It must know its space before it is reset; files of a past that is gone may make that first open fail.
+    const auto open = [&] { return guarded([&] { return projector_.open(*space_, Seq{0}); }); };
+    const auto first = open();
+    if (auto forgot = guarded([&] { return projector_.reset(); }); !forgot) return forgot;
+    if (!first)
+        if (auto second = open(); !second) return second;
+    opened_ = true;
+    return Done{};
+}
+
+void Follower::turn() {
+    if (!start_over_because_ && space_->damaged()) {
+        start_over_because_ = "stored rows failed their checks";
+        rebuild_up_to_ = log_.head();
+        applied_ = Seq{0};
+        publish();
+    }
+    if (start_over_because_) return start_over();
+    if (auto got = read(); !got) return fail(got.error());
+    if (fold(events_, options_.tries_max)) pause_before_retry_ = milliseconds(0);
+}
+
+// Up to a batch after the checkpoint, every seq there.
+Status Follower::read() {
+    events_.clear();
+    arena_.clear();
+    const EventLog::ReadLimits limits{options_.batch_events_max, options_.batch_bytes_max};
+    if (auto got = guarded([&] { return log_.read(applied_, limits, arena_, events_); }); !got) return got;
+    auto seq = applied_.value;
+    for (const auto& event : events_)
+        if (event.seq() != Seq{++seq}) return Error{ErrorCode::data_loss, "the log has a gap", {}};
+    if (events_.empty()) return Error{ErrorCode::data_loss, "the log ends before its head", {}};
+    return Done{};
+}
+
+// Applies and commits the events, or, when they fail `tries` times, each half by itself. false: not now; fail() knows.
+bool Follower::fold(std::span<const EventView> events, unsigned tries) {
+    Error error;
+    for (unsigned i = 0; i < std::max(tries, 1u); ++i) {
+        const auto batch = space_->new_batch();
+        const auto applied = guarded([&] { return projector_.apply(events, *batch); });
+        if (applied) return commit(*batch, events.back().seq(), quarantined_);
+        projector_.discard();
+        error = applied.error();
+        if (is_outage(error) || space_->damaged()) {
+            fail(error);
+            return false;
+        }
+    }
+    if (events.size() == 1) return quarantine(events.front(), error);
+    const auto half = events.size() / 2;
+    const auto fold_part = [&](std::span<const EventView> part) {
+        return !stopping_ && fold(part, part.size() == 1 ? options_.tries_max : 1);
+    };
+    return fold_part(events.first(half)) && fold_part(events.subspan(half));
+}
+
+bool Follower::quarantine(const EventView& event, const Error& error) {
+    const auto batch = space_->new_batch();
+    batch->put(quarantine_key(event.seq()), to_row(error));
+    if (!commit(*batch, event.seq(), quarantined_ + 1)) return false;
+    error_ = error.message;
+    tell("error", "event " + std::to_string(event.seq().value) + " is quarantined: " + error.message);
+    publish();
+    return true;
+}
+
+// The checkpoint with the state it describes: both or neither.
+bool Follower::commit(ViewBatch& batch, Seq applied, std::uint64_t quarantined) {
+    batch.put(checkpoint_key, to_row(checkpoint(applied, generation_)));
+    if (const auto written = space_->write(batch); !written) {
+        projector_.discard();
+        fail(written.error());
+        return false;
+    }
+    projector_.committed();
+    applied_ = applied;
+    quarantined_ = quarantined;
+    idle_told_ = false;
+    pause_before_retry_ = milliseconds(0);
+    publish();
+    return true;
+}
+
+// Later, then: the events stay in the log. The pause doubles with each failure in a row.
+void Follower::fail(const Error& error) {
+    if (error_ != error.message || pause_before_retry_ == milliseconds(0)) tell("error", "failed: " + error.message);
+    error_ = error.message;
+    pause_before_retry_ = std::clamp(2 * pause_before_retry_, retry_pause_min, retry_pause_max);
+    retry_at_ = steady_clock::now() + pause_before_retry_;
+    publish();
+}
+
+void Follower::publish() {
+    auto state = State::running;
+    if (paused_)
+        state = State::stopped;
+    else if (pause_before_retry_ > milliseconds(0))
+        state = State::failed;
+    else if (applied_ < rebuild_up_to_)
+        state = State::rebuilding;
+    {
+        const std::lock_guard lock(monitor_.mutex);
+        published_ = {applied_, generation_, state, error_, note_, quarantined_};
+    }
+    monitor_.progress.notify_all();
+}
+
+void Follower::tell(std::string_view level, const std::string& what) const {
+    if (options_.on_message) options_.on_message(level, "projection " + std::string(projector_.name()) + " " + what);
+}
+
+}  // namespace annal

@@ -1,0 +1,105 @@
+// One projector on its thread: reads (checkpoint, head] from the log, folds it in batches, commits each with its
+// checkpoint. Private to runtime.cpp.
+#pragma once
+
+#include "runtime.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace annal {
+
+// What all followers of one runtime share: the lock of what they publish, and the news that it changed.
+struct FollowerMonitor {
+    std::mutex mutex;
+    std::condition_variable progress;
+};
+
+class Follower {
+ public:
+    enum class State { opening, running, rebuilding, stopped, failed };
+
+    struct Published {
+        Seq applied;
+        std::uint64_t generation = 0;
+        State state = State::opening;
+        std::string error;  // The last one.
+        std::string note;
+        std::uint64_t quarantined = 0;
+    };
+
+    Follower(EventLog& log, Projector& projector, std::unique_ptr<ViewSpace> space, const RuntimeOptions& options,
+             FollowerMonitor& monitor, std::string note);
+    ~Follower();  // After stop().
+    Follower(const Follower&) = delete;
+    Follower& operator=(const Follower&) = delete;
+
+    void start();
+    void ask_to_stop();
+    void stop();  // Saves.
+    void wake() { work_.notify_one(); }
+    // Runs `task` on the projector's thread, between two batches.
+    void post(std::function<void()> task);
+
+    const Projector& projector() const { return projector_; }
+    const ViewSpace& space() const { return *space_; }
+    const Published& published() const { return published_; }  // Under the monitor's mutex.
+
+    // From tasks alone:
+    void pause();
+    void resume();
+    Result<std::string> digest() const;
+    std::uint64_t ask_for_rebuild();  // Returns the generation it will be.
+
+ private:
+    void run();
+    bool next_turn();  // Waits for something to do; false: stop.
+    void open();
+    void turn();
+    void start_over();
+    Status empty();  // The space and the projector.
+    Status read();
+    bool fold(std::span<const EventView> events, unsigned tries);
+    bool quarantine(const EventView& event, const Error& error);
+    bool commit(ViewBatch& batch, Seq applied, std::uint64_t quarantined);
+    void fail(const Error& error);
+    void publish();
+    void tell(std::string_view level, const std::string& what) const;
+    Checkpoint checkpoint(Seq applied, std::uint64_t generation) const;
+
+    EventLog& log_;
+    Projector& projector_;
+    const std::unique_ptr<ViewSpace> space_;
+    const RuntimeOptions& options_;
+    FollowerMonitor& monitor_;
+
+    // Of the thread alone.
+    Seq applied_;
+    std::uint64_t generation_ = 0;
+    std::uint64_t quarantined_ = 0;
+    bool opened_ = false;
+    bool idle_told_ = false;
+    bool paused_ = false;
+    std::optional<std::string> start_over_because_;
+    Seq rebuild_up_to_;                                // Until it is applied, the state is "rebuilding".
+    std::chrono::milliseconds pause_before_retry_{0};  // 0: the last turn went well.
+    std::chrono::steady_clock::time_point retry_at_;
+    std::string error_;
+    std::string note_;
+    EventArena arena_;
+    std::vector<EventView> events_;
+
+    // Under the monitor's mutex.
+    Published published_;
+    std::deque<std::function<void()>> tasks_;
+    std::condition_variable work_;
+    std::atomic<bool> stopping_{false};  // Set under it; read without, inside a batch.
+    std::thread thread_;
+};
+
+}  // namespace annal

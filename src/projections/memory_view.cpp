@@ -1,0 +1,378 @@
+#include "memory_view.h"
+
+#include "memory_blocks.h"
+#include "memory_keys.h"
+#include "memory_reader.h"
+#include "memory_row.h"
+#include "memory_state.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <deque>
+#include <unordered_map>
+#include <utility>
+
+namespace annal {
+
+using memory_keys::Column;
+using memory_keys::Set;
+
+void OrdinalSet::insert(Seq ordinal) {
+    const std::uint64_t word = std::uint64_t{1} << (ordinal.value % 64);
+    insert_words(Seq{ordinal.value - ordinal.value % 64}, {&word, 1});
+}
+
+void OrdinalSet::insert_words(Seq first, std::span<const std::uint64_t> words) {
+    const auto at = first.value / 64;
+    if (words_.empty()) first_word_ = at;
+    if (at < first_word_) {
+        words_.insert(words_.begin(), first_word_ - at, 0);
+        first_word_ = at;
+    }
+    const auto begin = at - first_word_;
+    if (words_.size() < begin + words.size()) words_.resize(begin + words.size());
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        auto& word = words_[begin + i];
+        size_ += static_cast<std::size_t>(std::popcount(words[i] & ~word));
+        word |= words[i];
+    }
+}
+
+namespace {
+
+struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+};
+template <class Value>
+using ByKey = std::unordered_map<std::string, Value, TextHash, std::equal_to<>>;
+
+// The sets a memory is in, and the numbers it has: what the block keys hold, as a function of its state.
+struct Membership {
+    Set set;
+    std::string value;
+    bool operator==(const Membership&) const = default;
+};
+
+std::vector<Membership> memberships(const Memory& memory) {
+    std::vector<Membership> all{{Set::all, {}},
+                                {Set::kind, std::string(1, static_cast<char>(memory.kind()))},
+                                {Set::claim, std::string(1, static_cast<char>(memory.claim))}};
+    if (memory.forgotten || memory.superseded_by) all.push_back({Set::hidden, {}});
+    if (!memory.scope.agent.empty()) all.push_back({Set::agent, memory.scope.agent});
+    if (!memory.scope.user.empty()) all.push_back({Set::user, memory.scope.user});
+    if (!memory.scope.session.empty()) all.push_back({Set::session, memory.scope.session});
+    for (const auto& tag : memory.tags) all.push_back({Set::tag, tag});
+    return all;
+}
+
+using Numbers = std::array<std::optional<std::int64_t>, memory_keys::column_count>;  // As column_list.
+
+Numbers numbers(const Memory& memory) {
+    const auto us = [](const std::optional<Timestamp>& time) { return time ? std::optional(time->us) : std::nullopt; };
+    Numbers numbers{std::nullopt, std::nullopt, us(memory.valid_from), us(memory.valid_to), us(memory.expires_at)};
+    if (memory.occurred_at != memory.recorded_at) numbers[0] = memory.occurred_at.us;
+    if (memory.confidence != 1) numbers[1] = sortable(memory.confidence);
+    return numbers;
+}
+
+bool same_body(const Memory& a, const Memory& b) {
+    return a.content == b.content && a.metadata == b.metadata && a.tags == b.tags && a.fields == b.fields;
+}
+
+// One batch of events being folded. Reads each key it needs at most once, and writes nothing before finish().
+class Fold {
+ public:
+    explicit Fold(ViewBatch& batch) : batch_(batch) {}
+    Status apply(const EventView& event);
+    void finish();  // Writes it all to the batch.
+
+ private:
+    struct Project {
+        std::string prefix;
+        MemoryCounts counts;
+    };
+    struct Staged {
+        Project* project = nullptr;
+        std::optional<Memory> memory;
+        Version body_version;
+        bool recorded = false;  // In this batch.
+        bool changed = false;
+    };
+
+    Result<Project*> project(std::string_view name);
+    Result<Staged*> staged(const EventView& event);
+    Status keep_version(const Staged& memory, const Memory& before, Seq ended);
+    Status index(const Project& project, const Memory* before, const Memory& after);
+    Result<BlockSet*> set(const Project& project, const Membership& of, Seq ordinal);
+    Result<BlockColumn*> column(const Project& project, Column column, Seq ordinal);
+
+    ViewBatch& batch_;
+    ByKey<Project> projects_;  // Nodes stay where they are.
+    std::deque<Staged> memories_;
+    std::unordered_map<MemoryId, Staged*> by_id_;
+    ByKey<BlockSet> sets_;
+    ByKey<BlockColumn> columns_;
+    std::vector<std::pair<std::string, std::string>> puts_;
+    std::optional<MemoryCounts> store_counts_;
+};
+
+void count(MemoryCounts& counts, const Memory& memory, std::uint64_t by) {  // `by` is 1 or, wrapping, -1.
+    if (memory.forgotten) return;
+    counts.live[static_cast<std::size_t>(memory.kind())] += by;
+    if (memory.expires_at) counts.expiring += by;
+    if (memory.superseded_by) counts.superseded += by;
+}
+
+Result<MemoryCounts> load_counts(const ViewBatch& batch, std::string_view key) {
+    const auto bytes = batch.get(key);
+    if (!bytes) return bytes.error();
+    return *bytes ? MemoryCounts::decode(**bytes) : MemoryCounts{};
+}
+
+Result<Fold::Project*> Fold::project(std::string_view name) {
+    if (const auto at = projects_.find(name); at != projects_.end()) return &at->second;
+    if (name.empty() || name.find('\0') != std::string_view::npos)
+        return Error{ErrorCode::internal, "an event's project is empty or holds a zero byte", {}};
+    if (!store_counts_) {
+        auto counts = load_counts(batch_, memory_keys::store_counts());
+        if (!counts) return counts.error();
+        store_counts_ = *counts;
+    }
+    Project made{memory_keys::project(name), {}};
+    auto counts = load_counts(batch_, memory_keys::counts(made.prefix));
+    if (!counts) return counts.error();
+    made.counts = *counts;
+    return &projects_.emplace(name, std::move(made)).first->second;
+}
+
+Result<Fold::Staged*> Fold::staged(const EventView& event) {
+    const auto id = event.memory_id();
+    if (const auto at = by_id_.find(id); at != by_id_.end()) return at->second;
+    const auto owner = project(event.project());
+    if (!owner) return owner.error();
+    auto& made = memories_.emplace_back(Staged{*owner, std::nullopt, {}, false, false});
+    by_id_.emplace(id, &made);
+    // The log gives the first event of a stream version 1: there is nothing to read.
+    if (event.version() == Version{1}) return &made;
+    const auto& prefix = made.project->prefix;
+    const auto ordinal = batch_.get(memory_keys::id(prefix, id));
+    if (!ordinal) return ordinal.error();
+    if (!*ordinal) return &made;
+    if ((*ordinal)->size() != 8)
+        return Error{ErrorCode::data_loss, "a stored memory id is damaged", {{"memory_id", to_string(id)}}};
+    const Seq created{memory_keys::read_u64(**ordinal)};
+    const auto bytes = batch_.get(memory_keys::row(prefix, created));
+    if (!bytes) return bytes.error();
+    if (!*bytes) return Error{ErrorCode::data_loss, "a stored memory is missing", {{"memory_id", to_string(id)}}};
+    auto row = decode_row(event.project(), created, **bytes);
+    if (!row) return row.error();
+    made.memory = std::move(row->memory);
+    made.body_version = row->body_version;
+    return &made;
+}
+
+Status Fold::apply(const EventView& event) {
+    if (!changes_memory(event.type())) return Done{};
+    const auto found = staged(event);
+    if (!found) return found.error();
+    auto& it = **found;
+    const auto before = it.memory;
+    if (auto applied = apply_event(it.memory, event); !applied) return applied;
+    it.changed = true;
+    const auto& after = *it.memory;
+    auto& counts = it.project->counts;
+    if (before) {
+        count(counts, *before, std::uint64_t(-1));
+        count(*store_counts_, *before, std::uint64_t(-1));
+        if (auto kept = keep_version(it, *before, event.seq()); !kept) return kept;
+        if (!same_body(*before, after)) it.body_version = after.version;
+    } else {
+        it.recorded = true;
+        it.body_version = after.version;
+    }
+    count(counts, after, 1);
+    count(*store_counts_, after, 1);
+    return index(*it.project, before ? &*before : nullptr, after);
+}
+
+Status Fold::keep_version(const Staged& it, const Memory& before, Seq ended) {
+    const auto& prefix = it.project->prefix;
+    puts_.emplace_back(memory_keys::version(prefix, before.created_seq, before.version),
+                       encode_version(before, it.body_version, ended));
+    if (!same_body(before, *it.memory))
+        puts_.emplace_back(memory_keys::body(prefix, before.created_seq, it.body_version), encode_body(before));
+    return Done{};
+}
+
+Status Fold::index(const Project& project, const Memory* before, const Memory& after) {
+    const auto offset = memory_keys::offset_of(after.created_seq);
+    const auto old_sets = before ? memberships(*before) : std::vector<Membership>{};
+    const auto new_sets = memberships(after);
+    const auto among = [](const std::vector<Membership>& all, const Membership& one) {
+        return std::ranges::find(all, one) != all.end();
+    };
+    for (const auto& one : old_sets) {
+        if (among(new_sets, one)) continue;
+        const auto block = set(project, one, after.created_seq);
+        if (!block) return block.error();
+        (*block)->erase(offset);
+    }
+    for (const auto& one : new_sets) {
+        if (among(old_sets, one)) continue;
+        const auto block = set(project, one, after.created_seq);
+        if (!block) return block.error();
+        (*block)->insert(offset);
+    }
+    const auto old_numbers = before ? numbers(*before) : Numbers{};
+    const auto new_numbers = numbers(after);
+    for (std::size_t i = 0; i < new_numbers.size(); ++i) {
+        if (old_numbers[i] == new_numbers[i]) continue;
+        const auto block = column(project, memory_keys::column_list[i], after.created_seq);
+        if (!block) return block.error();
+        if (new_numbers[i])
+            (*block)->put(offset, *new_numbers[i]);
+        else
+            (*block)->erase(offset);
+    }
+    return Done{};
+}
+
+Result<BlockSet*> Fold::set(const Project& project, const Membership& of, Seq ordinal) {
+    auto key = memory_keys::set(project.prefix, of.set, of.value);
+    memory_keys::append_u64(key, memory_keys::block_of(ordinal));
+    if (const auto at = sets_.find(key); at != sets_.end()) return &at->second;
+    const auto bytes = batch_.get(key);
+    if (!bytes) return bytes.error();
+    auto loaded = *bytes ? BlockSet::decode(**bytes) : BlockSet{};
+    if (!loaded) return loaded.error();
+    return &sets_.emplace(std::move(key), *loaded).first->second;
+}
+
+Result<BlockColumn*> Fold::column(const Project& project, Column column, Seq ordinal) {
+    auto key = memory_keys::column(project.prefix, column);
+    memory_keys::append_u64(key, memory_keys::block_of(ordinal));
+    if (const auto at = columns_.find(key); at != columns_.end()) return &at->second;
+    const auto bytes = batch_.get(key);
+    if (!bytes) return bytes.error();
+    auto loaded = *bytes ? BlockColumn::decode(**bytes) : BlockColumn{};
+    if (!loaded) return loaded.error();
+    return &columns_.emplace(std::move(key), std::move(*loaded)).first->second;
+}
+
+void Fold::finish() {
+    for (const auto& it : memories_) {
+        if (!it.changed) continue;
+        const auto& memory = *it.memory;
+        batch_.put(memory_keys::row(it.project->prefix, memory.created_seq), encode_row(memory, it.body_version));
+    }
+    std::string ordinal;
+    for (const auto& it : memories_) {
+        if (!it.recorded) continue;
+        ordinal.clear();
+        memory_keys::append_u64(ordinal, it.memory->created_seq.value);
+        batch_.put(memory_keys::id(it.project->prefix, it.memory->id), ordinal);
+    }
+    for (const auto& [key, value] : puts_) batch_.put(key, value);
+    std::string bytes;
+    for (const auto& [key, set] : sets_) {
+        bytes.clear();
+        set.encode_to(bytes);
+        if (bytes.empty())
+            batch_.erase(key);
+        else
+            batch_.put(key, bytes);
+    }
+    for (const auto& [key, column] : columns_) {
+        if (column.empty())
+            batch_.erase(key);
+        else
+            batch_.put(key, column.encode());
+    }
+    for (const auto& [name, project] : projects_)
+        batch_.put(memory_keys::counts(project.prefix), project.counts.encode());
+    if (store_counts_) batch_.put(memory_keys::store_counts(), store_counts_->encode());
+}
+
+struct DigestFree {
+    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+};
+
+class StoredMemoryView final : public MemoryView {
+ public:
+    std::string_view name() const override { return "memory_view"; }
+    std::uint32_t version() const override { return 1; }
+
+    Status open(ViewSpace& space, Seq applied) override {
+        space_ = &space;
+        applied_ = staged_ = applied.value;
+        return Done{};
+    }
+    Status reset() override {
+        applied_ = staged_ = 0;
+        return Done{};
+    }
+    Status apply(std::span<const EventView> events, ViewBatch& batch) override {
+        if (events.empty()) return Done{};
+        Fold fold(batch);
+        for (const auto& event : events)
+            if (auto applied = fold.apply(event); !applied) return applied;
+        fold.finish();
+        staged_ = events.back().seq().value;
+        return Done{};
+    }
+    void committed() override { applied_ = staged_; }
+    void discard() override { staged_ = applied_; }
+    Result<std::string> digest() const override;
+
+    std::unique_ptr<Reader> reader() const override {
+        const Seq applied{applied_};  // Before the snapshot, which then holds at least this.
+        return read_memories(space_->snapshot(), applied);
+    }
+
+ private:
+    ViewSpace* space_ = nullptr;
+    std::atomic<std::uint64_t> applied_{0};
+    std::uint64_t staged_ = 0;  // The projector's thread alone.
+};
+
+Result<std::string> StoredMemoryView::digest() const {
+    const std::unique_ptr<EVP_MD_CTX, DigestFree> context(EVP_MD_CTX_new());
+    bool ok = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
+    const auto add = [&](std::string_view bytes) {
+        std::string size;
+        memory_keys::append_u64(size, bytes.size());
+        ok = ok && EVP_DigestUpdate(context.get(), size.data(), size.size()) == 1 &&
+             EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) == 1;
+    };
+    // Every key of a project, rows and blocks alike. What starts with a zero byte is of no project, and not all is
+    // ours.
+    const auto iterator = space_->iterate();
+    for (iterator->seek("\x01"); iterator->valid(); iterator->next()) {
+        if (iterator->key().find('\0') == std::string_view::npos) continue;
+        add(iterator->key());
+        add(iterator->value());
+    }
+    if (const auto status = iterator->status(); !status) return status.error();
+    std::array<unsigned char, 32> hash{};
+    ok = ok && EVP_DigestFinal_ex(context.get(), hash.data(), nullptr) == 1;
+    if (!ok) return Error{ErrorCode::internal, "SHA-256 is not to be had from the crypto library", {}};
+    std::string hex;
+    for (const auto byte : hash) {
+        hex.push_back("0123456789abcdef"[byte >> 4]);
+        hex.push_back("0123456789abcdef"[byte & 15]);
+    }
+    return hex;
+}
+
+}  // namespace
+
+std::unique_ptr<MemoryView> MemoryView::create() {
+    return std::make_unique<StoredMemoryView>();
+}
+
+}  // namespace annal

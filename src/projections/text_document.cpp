@@ -1,0 +1,125 @@
+#include "text_document.h"
+
+#include "memory_event_generated.h"
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+
+namespace annal {
+namespace {
+
+using Terms = std::vector<std::string>;
+
+std::string_view view(const flatbuffers::String* text) {
+    return text == nullptr ? std::string_view{} : std::string_view(text->c_str(), text->size());
+}
+
+std::vector<std::string>& open(TextDocument& document, TextSection which) {
+    auto& section = document.section(which);
+    section.given = true;
+    return section.terms;
+}
+
+void clear(TextDocument& document) {
+    for (auto& section : document.sections) {
+        section.given = false;
+        section.terms.clear();
+    }
+    document.spoken = false;
+    document.questions = {};
+    document.speaker_words.clear();
+}
+
+void read_content(const flatbuffers::String* content, Analyzer& analyzer, TextDocument& document) {
+    analyzer.terms(view(content), open(document, TextSection::content));
+    document.questions = Analyzer::questions(view(content));
+}
+
+template <class Body>
+void read_fields(const Body& body, Analyzer& analyzer, Terms& out) {
+    const auto add = [&](auto... texts) { (analyzer.terms(view(texts), out), ...); };
+    if (const auto* heuristic = body.fields_as_HeuristicFields()) {
+        add(heuristic->condition(), heuristic->strategy());
+    } else if (const auto* outcome = body.fields_as_OutcomeFields()) {
+        add(outcome->task_type(), outcome->task_description(), outcome->strategy_used(), outcome->error_message(),
+            outcome->user_feedback());
+    } else if (const auto* preference = body.fields_as_PreferenceFields()) {
+        add(preference->category());
+    } else if (const auto* knowledge = body.fields_as_DomainKnowledgeFields()) {
+        add(knowledge->domain());
+    } else if (const auto* pattern = body.fields_as_AntiPatternFields()) {
+        add(pattern->why_bad(), pattern->better_alternative());
+    } else if (const auto* entity = body.fields_as_EntityFields()) {
+        add(entity->name(), entity->entity_type());
+    } else if (const auto* relation = body.fields_as_RelationFields()) {
+        add(relation->source_id(), relation->target_id(), relation->relation_type());
+    }
+}
+
+void read_tags(const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>* tags, Analyzer& analyzer,
+               Terms& out) {
+    if (tags == nullptr) return;
+    for (const auto* tag : *tags)
+        for (int twice = 0; twice < 2; ++twice) analyzer.terms(view(tag), out);
+}
+
+void read_metadata(std::string_view json, Analyzer& analyzer, Terms& out) {
+    if (json.find("\"title\"") == json.npos && json.find("\"caption\"") == json.npos) return;
+    const auto value =
+        nlohmann::json::parse(json, nullptr, false);  // Checked when it was accepted; else it is discarded.
+    const auto add = [&](const char* name, int times) {
+        const auto found = value.is_object() ? value.find(name) : value.end();
+        if (found == value.end() || !found->is_string()) return;
+        for (; times > 0; --times) analyzer.terms(found->get_ref<const std::string&>(), out);
+    };
+    add("title", 2);
+    add("caption", 1);
+}
+
+void read_date(Timestamp time, Analyzer& analyzer, Terms& out) {
+    static constexpr std::array<const char*, 12> months{"January",   "February", "March",    "April",
+                                                        "May",       "June",     "July",     "August",
+                                                        "September", "October",  "November", "December"};
+    const auto days = std::chrono::floor<std::chrono::days>(
+        std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(time.us)));
+    const std::chrono::year_month_day date(days);
+    if (!date.ok()) return;  // Beyond the years that a calendar holds.
+    const auto text = std::to_string(static_cast<unsigned>(date.day())) + ' ' +
+                      months[static_cast<unsigned>(date.month()) - 1] + ' ' +
+                      std::to_string(static_cast<int>(date.year()));
+    analyzer.terms(text, out);
+}
+
+}  // namespace
+
+void read_recorded(const EventView& event, Analyzer& analyzer, TextDocument& document) {
+    clear(document);
+    const auto& body = *event.table().body_as_MemoryRecorded();
+    read_content(body.content(), analyzer, document);
+    read_fields(body, analyzer, open(document, TextSection::fields));
+    read_tags(body.tags(), analyzer, open(document, TextSection::tags));
+    read_metadata(view(body.metadata()), analyzer, open(document, TextSection::metadata));
+    auto& date = open(document, TextSection::date);
+    auto& speaker = open(document, TextSection::speaker);
+    document.spoken = event.source_type() == SourceType::message;
+    if (!document.spoken) return;
+    read_date(event.occurred_at(), analyzer, date);
+    analyzer.terms(event.actor(), speaker);
+    analyzer.words(event.actor(), document.speaker_words);
+}
+
+void read_revised(const EventView& event, bool spoken, Analyzer& analyzer, TextDocument& document) {
+    clear(document);
+    const auto& body = *event.table().body_as_MemoryRevised();
+    document.spoken = spoken;
+    if (body.content() != nullptr) read_content(body.content(), analyzer, document);
+    if (body.fields() != nullptr) read_fields(body, analyzer, open(document, TextSection::fields));
+    if (body.tags() != nullptr) read_tags(body.tags(), analyzer, open(document, TextSection::tags));
+    if (body.metadata() != nullptr)
+        read_metadata(view(body.metadata()), analyzer, open(document, TextSection::metadata));
+    if (spoken && body.occurred_at())
+        read_date(Timestamp{*body.occurred_at()}, analyzer, open(document, TextSection::date));
+}
+
+}  // namespace annal

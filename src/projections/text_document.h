@@ -1,0 +1,45 @@
+// What the text index takes of a memory, by sections, so that a revision replaces only what it changes.
+#pragma once
+
+#include "analyzer.h"
+
+#include "events/event.h"
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace annal {
+
+enum class TextSection : std::uint8_t {  // Stored numbers.
+    content = 0,
+    fields = 1,    // The kind's text fields.
+    tags = 2,      // Count double.
+    metadata = 3,  // "caption", and "title", which counts double.
+    date = 4,      // When it was said, as people write it. Spoken memories only, as the next.
+    speaker = 5,
+};
+inline constexpr std::size_t text_section_count = 6;
+inline constexpr std::array text_section_table{TextSection::content,  TextSection::fields, TextSection::tags,
+                                               TextSection::metadata, TextSection::date,   TextSection::speaker};
+
+// What an event says of each section. Used again for the next event: it keeps its memory.
+struct TextDocument {
+    struct Section {
+        bool given = false;              // The event says something of it, be it that it is empty.
+        std::vector<std::string> terms;  // In order, with repeats: what counts double is there twice.
+    };
+    std::array<Section, text_section_count> sections;
+    bool spoken = false;
+    Analyzer::Questions questions;           // Of the content.
+    std::vector<std::string> speaker_words;  // Folded.
+
+    Section& section(TextSection which) { return sections[static_cast<std::size_t>(which)]; }
+};
+
+// Of a MemoryRecorded: every section. Of a MemoryRevised: those it changes; `spoken`: the memory it revises is.
+void read_recorded(const EventView& event, Analyzer& analyzer, TextDocument& document);
+void read_revised(const EventView& event, bool spoken, Analyzer& analyzer, TextDocument& document);
+
+}  // namespace annal

@@ -1,0 +1,270 @@
+#include "text_index.h"
+
+#include "text_project.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+
+namespace annal {
+namespace {
+
+constexpr std::size_t items_in_memory_max = 200'000;  // Terms and sessions kept for writing, of all projects.
+
+class FrozenReader final : public TextIndex::Reader {
+ public:
+    FrozenReader(std::string_view project, Seq applied, std::shared_ptr<const ViewSnapshot> rows,
+                 Result<std::shared_ptr<const TextTable>> table)
+        : prefix_(text_codec::key_prefix(project)),
+          applied_(applied),
+          rows_(std::move(rows)),
+          damage_(table ? Status(Done{}) : Status(table.error())),
+          table_(table ? *table : std::make_shared<const TextTable>()) {}
+
+    Seq applied() const override { return applied_; }
+    const TextTable& table() const override { return *table_; }
+
+    Result<std::vector<std::vector<Posting>>> postings(std::span<const std::string> terms) const override {
+        if (!damage_) return damage_.error();
+        std::vector<std::vector<Posting>> found(terms.size());
+        if (table_->size() == 0) return found;
+
+        std::vector<std::string> keys;
+        for (const auto& term : terms) keys.push_back(text_codec::key(prefix_, 'd', term));
+        const auto numbers = rows_->get_many(keys);
+        if (!numbers) return numbers.error();
+        keys.clear();
+        std::vector<std::size_t> known;
+        for (std::size_t i = 0; i < terms.size(); ++i) {
+            if (!(*numbers)[i]) continue;
+            text_codec::RowReader row(*(*numbers)[i]);
+            keys.push_back(text_codec::posting_key(prefix_, row.number(), no_slot));
+            known.push_back(i);
+            if (!row.complete()) return damaged();
+        }
+        const auto tails = rows_->get_many(keys);
+        if (!tails) return tails.error();
+        for (std::size_t k = 0; k < known.size(); ++k) {
+            text_codec::Tail tail;
+            if (!(*tails)[k] || !text_codec::decode_tail(*(*tails)[k], tail)) return damaged();
+            auto& postings = found[known[k]];
+            postings.reserve(tail.df);
+            if (tail.df > tail.count) {
+                if (auto done = read_blocks(text_codec::key_number({keys[k].data(), keys[k].size() - 4}), postings);
+                    !done)
+                    return done.error();
+            }
+            if (!text_codec::read_postings(tail.run, postings)) return damaged();
+            if (postings.size() != tail.df || (!postings.empty() && postings.back().slot >= table_->size()))
+                return damaged();
+        }
+        return found;
+    }
+
+ private:
+    static Error damaged() { return {ErrorCode::data_loss, "the text index's postings cannot be read", {}}; }
+
+    // The sealed ones, in order.
+    Status read_blocks(std::uint32_t term, std::vector<Posting>& out) const {
+        if (!blocks_) blocks_ = rows_->iterate();
+        const auto of_term = text_codec::key(prefix_, 'p', term);
+        for (blocks_->seek(of_term); blocks_->valid() && blocks_->key().starts_with(of_term); blocks_->next()) {
+            if (text_codec::key_number(blocks_->key()) == no_slot) break;
+            if (!text_codec::read_postings(blocks_->value(), out)) return damaged();
+        }
+        return blocks_->status();
+    }
+
+    std::string prefix_;
+    Seq applied_;
+    std::shared_ptr<const ViewSnapshot> rows_;
+    Status damage_;
+    std::shared_ptr<const TextTable> table_;
+    mutable std::unique_ptr<ViewIterator> blocks_;
+};
+
+class Index final : public TextIndex {
+ public:
+    std::string_view name() const override { return "text"; }
+    std::uint32_t version() const override { return 1; }
+    std::string settings() const override { return Analyzer::description(); }
+
+    Status open(ViewSpace& space, Seq applied) override {
+        space_ = &space;
+        staged_to_ = applied;
+        drop_writers();
+        publish_anew(applied);
+        return Done{};
+    }
+
+    Status reset() override {
+        staged_to_ = Seq{0};
+        drop_writers();
+        publish_anew(Seq{0});
+        return Done{};
+    }
+
+    Status apply(std::span<const EventView> events, ViewBatch& batch) override {
+        for (const auto& event : events) {
+            auto project = writer(event);
+            if (!project) return project.error();
+            if (*project != nullptr) {
+                if (auto done = (*project)->apply(event, analyzer_, batch); !done) return done;
+            }
+            staged_to_ = event.seq();
+        }
+        for (const auto& name : changed_) writers_.at(name)->finish(batch);
+        return Done{};
+    }
+
+    void committed() override {
+        {
+            const std::lock_guard lock(mutex_);
+            for (const auto& name : changed_) tables_[name] = writers_.at(name)->table();
+            rows_ = space_->snapshot();
+            applied_ = staged_to_;
+        }
+        std::size_t items = 0;
+        for (const auto& name : changed_) writers_.at(name)->committed();
+        for (const auto& [name, writer] : writers_) items += writer->items_in_memory();
+        changed_.clear();
+        if (items > items_in_memory_max) drop_writers();
+    }
+
+    void discard() override {
+        drop_writers();
+        const std::lock_guard lock(mutex_);
+        staged_to_ = applied_;
+    }
+
+    Status idle() override {
+        drop_writers();
+        return Done{};
+    }
+
+    Result<std::string> digest() const override {
+        std::shared_ptr<const ViewSnapshot> rows;
+        {
+            const std::lock_guard lock(mutex_);
+            rows = rows_;
+        }
+        const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> hash(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+        EVP_DigestInit_ex(hash.get(), EVP_sha256(), nullptr);
+        const auto add = [&](std::string_view bytes) {
+            std::string size;
+            text_codec::put_varint(size, bytes.size());
+            EVP_DigestUpdate(hash.get(), size.data(), size.size());
+            EVP_DigestUpdate(hash.get(), bytes.data(), bytes.size());
+        };
+        const auto all = rows->iterate();  // Keys that begin with a zero byte are not ours.
+        for (all->seek(std::string_view("\1", 1)); all->valid(); all->next()) {
+            add(all->key());
+            add(all->value());
+        }
+        if (auto done = all->status(); !done) return done.error();
+        unsigned char bytes[EVP_MAX_MD_SIZE];
+        unsigned size = 0;
+        EVP_DigestFinal_ex(hash.get(), bytes, &size);
+        static constexpr std::string_view digits = "0123456789abcdef";
+        std::string hex;
+        for (unsigned i = 0; i < size; ++i) hex.append({digits[bytes[i] >> 4], digits[bytes[i] & 15]});
+        return hex;
+    }
+
+    std::unique_ptr<Reader> reader(std::string_view project) const override {
+        std::shared_ptr<const ViewSnapshot> rows;
+        Seq applied;
+        std::uint64_t epoch = 0;
+        {
+            const std::lock_guard lock(mutex_);
+            const auto known = tables_.find(project);
+            if (known != tables_.end()) return std::make_unique<FrozenReader>(project, applied_, rows_, known->second);
+            rows = rows_;
+            applied = applied_;
+            epoch = epoch_;
+        }
+        auto loaded = load(*rows->iterate(), project);
+        if (loaded && (*loaded)->size() > 0) {
+            // What is loaded holds for the newest state too, unless that has a table of its own or began anew.
+            const std::lock_guard lock(mutex_);
+            if (epoch == epoch_) tables_.try_emplace(std::string(project), *loaded);
+        }
+        return std::make_unique<FrozenReader>(project, applied, std::move(rows), std::move(loaded));
+    }
+
+ private:
+    static Result<std::shared_ptr<const TextTable>> load(ViewIterator& rows, std::string_view project) {
+        auto table = TextTable::load(rows, text_codec::key_prefix(project));
+        if (!table) return table.error();
+        return std::make_shared<const TextTable>(std::move(*table));
+    }
+
+    // Null: the event changes no text.
+    Result<TextProject*> writer(const EventView& event) {
+        switch (event.type()) {
+            case EventType::memory_recorded:
+            case EventType::memory_revised:
+            case EventType::memory_forgotten:
+            case EventType::memory_restored:
+                break;
+            default:
+                return nullptr;
+        }
+        const std::string name(event.project());
+        auto& writer = writers_[name];
+        if (!writer) {
+            auto table = published(name);
+            if (!table) return table.error();
+            auto opened = TextProject::open(*space_, name, *table);
+            if (!opened) return opened.error();
+            writer = std::move(*opened);
+        }
+        if (std::ranges::find(changed_, name) == changed_.end()) changed_.push_back(name);
+        return writer.get();
+    }
+
+    Result<std::shared_ptr<const TextTable>> published(const std::string& project) const {
+        {
+            const std::lock_guard lock(mutex_);
+            if (const auto known = tables_.find(project); known != tables_.end()) return known->second;
+        }
+        return load(*space_->iterate(), project);
+    }
+
+    void drop_writers() {
+        writers_.clear();
+        changed_.clear();
+    }
+
+    void publish_anew(Seq applied) {
+        const std::lock_guard lock(mutex_);
+        tables_.clear();
+        rows_ = space_->snapshot();
+        applied_ = applied;
+        ++epoch_;
+    }
+
+    // The projector's thread alone.
+    ViewSpace* space_ = nullptr;
+    Analyzer analyzer_;
+    std::map<std::string, std::unique_ptr<TextProject>> writers_;
+    std::vector<std::string> changed_;  // In this batch.
+    Seq staged_to_;
+
+    // Published: tables and rows of the same state.
+    mutable std::mutex mutex_;
+    mutable std::map<std::string, std::shared_ptr<const TextTable>, std::less<>> tables_;  // Of the projects asked for.
+    std::shared_ptr<const ViewSnapshot> rows_;
+    Seq applied_;
+    std::uint64_t epoch_ = 0;  // Of tables_; a reset begins a new one.
+};
+
+}  // namespace
+
+std::unique_ptr<TextIndex> TextIndex::create() {
+    return std::make_unique<Index>();
+}
+
+}  // namespace annal

@@ -1,0 +1,274 @@
+#include "vector_kernels.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#if defined(__x86_64__)
+#pragma GCC diagnostic push  // g++ 12 warns of its own header.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+
+namespace annal {
+namespace {
+
+constexpr std::size_t lanes = 32;  // Of the float sum. Stored scores depend on it: never change it.
+
+// Adds lane i to lane i + width/2 until one is left: the tree every kernel follows.
+float reduce_lanes(std::array<float, lanes>& sums) {
+    for (std::size_t width = lanes / 2; width > 0; width /= 2)
+        for (std::size_t i = 0; i < width; ++i) sums[i] += sums[i + width];
+    return sums[0];
+}
+
+// --- Portable.
+
+std::int32_t portable_dot1(const CodeQuery& query, const std::uint8_t* row, std::size_t stride) {
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < stride; ++i) sum += query.codes[i] * (row[i] - 128);
+    return sum;
+}
+
+void portable_dot4(const CodeQuery& query, const std::uint8_t* const rows[4], std::size_t stride,
+                   std::int32_t dots[4]) {
+    for (int i = 0; i < 4; ++i) dots[i] = portable_dot1(query, rows[i], stride);
+}
+
+float portable_float_dot(const float* a, const float* b, std::size_t dimension) {
+    std::array<float, lanes> sums{};
+    for (std::size_t i = 0; i < dimension; i += lanes)
+        for (std::size_t j = 0; j < lanes; ++j) {
+            const bool inside = i + j < dimension;
+            sums[j] = std::fma(inside ? a[i + j] : 0.0F, inside ? b[i + j] : 0.0F, sums[j]);
+        }
+    return reduce_lanes(sums);
+}
+
+constexpr std::array<std::uint32_t, 256> crc_table() {
+    std::array<std::uint32_t, 256> table{};
+    for (std::uint32_t i = 0; i < 256; ++i) {
+        std::uint32_t crc = i;
+        for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82F63B78U : 0);
+        table[i] = crc;
+    }
+    return table;
+}
+
+std::uint32_t portable_crc32c(const void* bytes, std::size_t size, std::uint32_t seed) {
+    static constexpr auto table = crc_table();
+    const auto* p = static_cast<const std::uint8_t*>(bytes);
+    std::uint32_t crc = ~seed;
+    for (std::size_t i = 0; i < size; ++i) crc = (crc >> 8) ^ table[(crc ^ p[i]) & 0xFF];
+    return ~crc;
+}
+
+constexpr VectorKernels portable{VectorIsa::portable, portable_dot4, portable_dot1, portable_float_dot,
+                                 portable_crc32c};
+
+#if defined(__x86_64__)
+
+__attribute__((target("sse4.2"))) std::uint32_t sse_crc32c(const void* bytes, std::size_t size, std::uint32_t seed) {
+    const auto* p = static_cast<const std::uint8_t*>(bytes);
+    std::uint64_t crc = ~seed;
+    for (; size >= 8; size -= 8, p += 8) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, p, 8);
+        crc = _mm_crc32_u64(crc, word);
+    }
+    auto narrow = static_cast<std::uint32_t>(crc);
+    for (; size > 0; --size, ++p) narrow = _mm_crc32_u8(narrow, *p);
+    return ~narrow;
+}
+
+// --- AVX2. maddubs saturates at 32767: |query| * sign(row, query) stays below it, since no code is -128.
+
+#define ANNAL_AVX2 __attribute__((target("avx2,fma")))
+
+ANNAL_AVX2 inline __m256i avx2_step(__m256i sum, __m256i query, const std::uint8_t* row) {
+    const __m256i raw = _mm256_load_si256(reinterpret_cast<const __m256i*>(row));
+    const __m256i signed_row = _mm256_xor_si256(raw, _mm256_set1_epi8(static_cast<char>(0x80)));
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(query), _mm256_sign_epi8(signed_row, query));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+ANNAL_AVX2 inline __m128i add_halves(__m256i sum) {
+    return _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+}
+
+ANNAL_AVX2 inline __m128i sum_each(__m256i a, __m256i b, __m256i c, __m256i d) {
+    return add_halves(_mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d)));
+}
+
+ANNAL_AVX2 void avx2_dot4(const CodeQuery& query, const std::uint8_t* const rows[4], std::size_t stride,
+                          std::int32_t dots[4]) {
+    __m256i a = _mm256_setzero_si256();
+    __m256i b = a;
+    __m256i c = a;
+    __m256i d = a;
+    for (std::size_t i = 0; i < stride; i += 32) {
+        const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query.codes + i));
+        a = avx2_step(a, q, rows[0] + i);
+        b = avx2_step(b, q, rows[1] + i);
+        c = avx2_step(c, q, rows[2] + i);
+        d = avx2_step(d, q, rows[3] + i);
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dots), sum_each(a, b, c, d));
+}
+
+ANNAL_AVX2 std::int32_t avx2_dot1(const CodeQuery& query, const std::uint8_t* row, std::size_t stride) {
+    __m256i even = _mm256_setzero_si256();
+    __m256i odd = even;
+    for (std::size_t i = 0; i < stride; i += 64) {
+        even = avx2_step(even, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query.codes + i)), row + i);
+        odd = avx2_step(odd, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query.codes + i + 32)), row + i + 32);
+    }
+    const __m256i sum = _mm256_add_epi32(even, odd);
+    return _mm_cvtsi128_si32(sum_each(sum, sum, sum, sum));
+}
+
+ANNAL_AVX2 float avx2_float_dot(const float* a, const float* b, std::size_t dimension) {
+    __m256 s0 = _mm256_setzero_ps();
+    __m256 s1 = s0;
+    __m256 s2 = s0;
+    __m256 s3 = s0;
+    const auto step = [&](const float* x, const float* y) ANNAL_AVX2 {
+        s0 = _mm256_fmadd_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(y), s0);
+        s1 = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8), _mm256_loadu_ps(y + 8), s1);
+        s2 = _mm256_fmadd_ps(_mm256_loadu_ps(x + 16), _mm256_loadu_ps(y + 16), s2);
+        s3 = _mm256_fmadd_ps(_mm256_loadu_ps(x + 24), _mm256_loadu_ps(y + 24), s3);
+    };
+    std::size_t i = 0;
+    for (; i + lanes <= dimension; i += lanes) step(a + i, b + i);
+    if (i < dimension) {
+        float x[lanes] = {};
+        float y[lanes] = {};
+        std::memcpy(x, a + i, (dimension - i) * sizeof(float));
+        std::memcpy(y, b + i, (dimension - i) * sizeof(float));
+        step(x, y);
+    }
+    const __m256 eight = _mm256_add_ps(_mm256_add_ps(s0, s2), _mm256_add_ps(s1, s3));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+constexpr VectorKernels avx2{VectorIsa::avx2, avx2_dot4, avx2_dot1, avx2_float_dot, sse_crc32c};
+
+// --- AVX-512 with VNNI. It multiplies unsigned rows, so 128 * sum(query) is taken off, while still an integer.
+
+#define ANNAL_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")))
+
+ANNAL_AVX512 inline __m256i fold(__m512i sum) {
+    return _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
+}
+
+ANNAL_AVX512 void avx512_dot4(const CodeQuery& query, const std::uint8_t* const rows[4], std::size_t stride,
+                              std::int32_t dots[4]) {
+    __m512i a = _mm512_setzero_si512();
+    __m512i b = a;
+    __m512i c = a;
+    __m512i d = a;
+    for (std::size_t i = 0; i < stride; i += 64) {
+        const __m512i q = _mm512_loadu_si512(query.codes + i);
+        a = _mm512_dpbusd_epi32(a, _mm512_load_si512(rows[0] + i), q);
+        b = _mm512_dpbusd_epi32(b, _mm512_load_si512(rows[1] + i), q);
+        c = _mm512_dpbusd_epi32(c, _mm512_load_si512(rows[2] + i), q);
+        d = _mm512_dpbusd_epi32(d, _mm512_load_si512(rows[3] + i), q);
+    }
+    const __m256i ab = _mm256_hadd_epi32(fold(a), fold(b));
+    const __m256i cd = _mm256_hadd_epi32(fold(c), fold(d));
+    const __m256i each = _mm256_hadd_epi32(ab, cd);
+    const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(each), _mm256_extracti128_si256(each, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dots), _mm_sub_epi32(sums, _mm_set1_epi32(128 * query.meta.sum)));
+}
+
+ANNAL_AVX512 std::int32_t avx512_dot1(const CodeQuery& query, const std::uint8_t* row, std::size_t stride) {
+    __m512i sum = _mm512_setzero_si512();
+    for (std::size_t i = 0; i < stride; i += 64)
+        sum = _mm512_dpbusd_epi32(sum, _mm512_load_si512(row + i), _mm512_loadu_si512(query.codes + i));
+    return _mm512_reduce_add_epi32(sum) - 128 * query.meta.sum;
+}
+
+ANNAL_AVX512 float avx512_float_dot(const float* a, const float* b, std::size_t dimension) {
+    __m512 s0 = _mm512_setzero_ps();
+    __m512 s1 = s0;
+    std::size_t i = 0;
+    for (; i + lanes <= dimension; i += lanes) {
+        s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), s0);
+        s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), s1);
+    }
+    if (i < dimension) {
+        const auto rest = static_cast<std::uint32_t>((std::uint64_t{1} << (dimension - i)) - 1);
+        const auto low = static_cast<__mmask16>(rest & 0xFFFF);
+        const auto high = static_cast<__mmask16>(rest >> 16);
+        s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(low, a + i), _mm512_maskz_loadu_ps(low, b + i), s0);
+        s1 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(high, a + i + 16), _mm512_maskz_loadu_ps(high, b + i + 16), s1);
+    }
+    const __m512 sixteen = _mm512_add_ps(s0, s1);
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sixteen), _mm512_extractf32x8_ps(sixteen, 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+constexpr VectorKernels avx512{VectorIsa::avx512, avx512_dot4, avx512_dot1, avx512_float_dot, sse_crc32c};
+
+#endif
+
+const VectorKernels& choose() {
+    for (const auto isa : {VectorIsa::avx512, VectorIsa::avx2})
+        if (const auto* kernels = vector_kernels(isa)) return *kernels;
+    return portable;
+}
+
+}  // namespace
+
+const VectorKernels* vector_kernels(VectorIsa isa) {
+    if (isa == VectorIsa::portable) return &portable;
+#if defined(__x86_64__)
+    const bool has_avx2 =
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("sse4.2");
+    if (isa == VectorIsa::avx2 && has_avx2) return &avx2;
+    if (isa == VectorIsa::avx512 && has_avx2 && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
+        return &avx512;
+#endif
+    return nullptr;
+}
+
+const VectorKernels& vector_kernels() {
+    static const VectorKernels& best = choose();
+    return best;
+}
+
+CodeMeta quantise(std::span<const float> vector, std::uint8_t* codes) {
+    std::memset(codes, 128, code_stride(vector.size()));
+    float greatest = 0;
+    bool finite = true;
+    for (const float x : vector) {
+        const float size = std::fabs(x);
+        finite = finite && size <= 3.0e38F;
+        greatest = size > greatest ? size : greatest;
+    }
+    if (!finite || greatest < 1.0e-30F) return {};
+    const float inverse = 127.0F / greatest;
+    // Adding and taking off 1.5 * 2^23 rounds to the nearest, ties to even: std::nearbyint without its call.
+    constexpr float rounder = 12582912.0F;
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < vector.size(); ++i) {
+        const float nearest = (vector[i] * inverse + rounder) - rounder;
+        const auto code = std::clamp(static_cast<std::int32_t>(nearest), -127, 127);
+        sum += code;
+        codes[i] = static_cast<std::uint8_t>(code + 128);
+    }
+    return {greatest / 127.0F, sum};
+}
+
+}  // namespace annal

@@ -1,0 +1,126 @@
+#include "index_fixture.h"
+#include "sample_vectors.h"
+#include "support/seed.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <fstream>
+
+using namespace annal;
+using namespace annal::testing;
+
+namespace {
+
+std::vector<std::uint64_t> ordinals(VectorIndex& index) {
+    std::vector<std::uint64_t> all;
+    for (const auto ordinal : index.ordinals("shop")) all.push_back(ordinal.value);
+    return all;
+}
+
+// What the index should hold, kept the slow way.
+class NaiveIndex {
+ public:
+    struct Memory {
+        std::uint64_t ordinal = 0;
+        bool forgotten = false;
+        std::optional<std::vector<float>> vector;
+    };
+    std::map<std::uint64_t, Memory> memories;
+
+    std::vector<std::uint64_t> live() const {
+        std::vector<std::uint64_t> all;
+        for (const auto& [number, memory] : memories)
+            if (memory.vector && !memory.forgotten) all.push_back(memory.ordinal);
+        std::sort(all.begin(), all.end());
+        return all;
+    }
+    std::vector<std::uint64_t> nearest(std::span<const float> query, std::size_t limit) const {
+        std::vector<std::pair<double, std::uint64_t>> all;
+        for (const auto& [number, memory] : memories)
+            if (memory.vector && !memory.forgotten) all.emplace_back(-exact_dot(query, *memory.vector), memory.ordinal);
+        std::sort(all.begin(), all.end());
+        std::vector<std::uint64_t> ordinals;
+        for (std::size_t i = 0; i < std::min(limit, all.size()); ++i) ordinals.push_back(all[i].second);
+        return ordinals;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a vector is found from its event on, and nothing is found in an empty index", "[vectors]") {
+    IndexFixture fixture;
+    SampleLog log;
+    SampleVectors samples(384, 5, 1);
+    const auto query = samples.next();
+    CHECK(fixture.index().search({"shop", {}, sample_model, query, 10, nullptr}).error().code == ErrorCode::not_found);
+    for (const std::size_t size : {1, 2, 1000}) {
+        while (log.head().value < size) log.record(log.head().value, samples.next());
+        fixture.follow(log);
+        const auto answer = fixture.search(query, 10);
+        CHECK(answer.hits.size() == std::min<std::size_t>(10, size));
+        CHECK(answer.degraded.empty());
+        CHECK(std::is_sorted(answer.hits.begin(), answer.hits.end(), nearer));
+        CHECK(ordinals(fixture.index()).size() == size);
+        CHECK(fixture.index().applied() == log.head());
+    }
+}
+
+TEST_CASE("random records, revisions, forgets and restores leave exactly the live vectors", "[vectors]") {
+    const auto seed = test_seed();
+    INFO("seed " << seed);
+    std::mt19937_64 random(seed);
+    SampleVectors samples(24, 10, seed);
+    IndexFixture fixture;
+    IndexFixture other_cuts;
+    SampleLog log;
+    NaiveIndex naive;
+    const int steps = trials(6000);
+    for (int step = 0; step < steps; ++step) {
+        const auto choice = naive.memories.empty() ? 0 : random() % 10;
+        if (choice < 3) {
+            const auto number = naive.memories.size();
+            auto vector = random() % 8 == 0 ? std::nullopt : std::optional(samples.next());
+            const auto seq = log.record(number, vector, static_cast<Kind>(random() % 2));
+            naive.memories[number] = {seq.value, false, vector};
+        } else {
+            const auto number = random() % naive.memories.size();
+            auto& memory = naive.memories[number];
+            if (choice < 7) {
+                auto vector = random() % 8 == 0 ? std::nullopt : std::optional(samples.next());
+                log.revise(number, "new text", vector);
+                memory.vector = vector;
+            } else if (choice == 7) {
+                log.revise(number, std::nullopt, std::nullopt, random() % 2 == 0 ? Kind::outcome : Kind::heuristic);
+            } else if (choice == 8) {
+                log.forget(number);
+                memory.forgotten = true;
+            } else {
+                log.restore(number);
+                memory.forgotten = false;
+            }
+        }
+        if (random() % 200 == 0) {
+            fixture.follow(log, 1 + random() % 100);
+            REQUIRE(ordinals(fixture.index()) == naive.live());
+            const auto query = samples.next();
+            if (naive.live().empty()) continue;
+            std::vector<std::uint64_t> found;
+            for (const auto& hit : fixture.search(query, 20).hits) found.push_back(hit.ordinal.value);
+            REQUIRE(found == naive.nearest(query, 20));
+            if (random() % 3 == 0) {
+                const auto before = fixture.digest();
+                fixture.reopen(random() % 2 == 0);
+                REQUIRE(fixture.digest() == before);
+                REQUIRE(ordinals(fixture.index()) == naive.live());
+            }
+        }
+    }
+    fixture.follow(log);
+    other_cuts.follow(log, 1000);
+    CHECK(ordinals(fixture.index()) == naive.live());
+    CHECK(fixture.digest() == other_cuts.digest());
+    fixture.reset();
+    fixture.follow(log, 7);
+    CHECK(fixture.digest() == other_cuts.digest());
+}
