@@ -1,0 +1,120 @@
+#include "history.h"
+
+#include <nlohmann/json.hpp>
+
+namespace annal {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void put(Json& json, const char* name, const std::optional<Timestamp>& time) {
+    if (time) json[name] = to_string(*time);
+}
+
+// A value that may have been set, or removed.
+void put_change(Json& json, const char* name, const std::optional<std::optional<Timestamp>>& change) {
+    if (change) json[name] = *change ? Json(to_string(**change)) : Json(nullptr);
+}
+
+void put_fields(Json& json, const KindFields& fields) {
+    std::visit(
+        [&](const auto& typed) {
+            visit_fields(typed, [&](const char* name, const auto& value) {
+                using Value = std::remove_cvref_t<decltype(value)>;
+                if constexpr (std::is_same_v<Value, std::string>) {
+                    if (!value.empty()) json[name] = value;
+                } else if constexpr (std::is_same_v<Value, std::optional<std::int64_t>>) {
+                    if (value) json[name] = *value;
+                } else {
+                    json[name] = value;
+                }
+            });
+        },
+        fields);
+}
+
+void put_embedding(Json& json, const std::optional<Embedding>& embedding) {
+    if (embedding) json["embedding"] = {{"model", embedding->model}, {"dimension", embedding->values.size()}};
+}
+
+// Stored metadata was checked when it was accepted.
+Json parsed(const std::string& metadata) {
+    return Json::parse(metadata, nullptr, false);
+}
+
+struct Changes {
+    Json operator()(const MemoryRecorded& body) const {
+        Json json{{"kind", to_string(kind_of(body.fields))}, {"content", body.content}};
+        put_fields(json, body.fields);
+        if (!body.tags.empty()) json["tags"] = body.tags;
+        if (body.metadata != "null") json["metadata"] = parsed(body.metadata);
+        json["claim"] = to_string(body.claim);
+        json["confidence"] = body.confidence;
+        if (body.occurrence_count != 0) json["occurrence_count"] = body.occurrence_count;
+        if (body.success_count != 0) json["success_count"] = body.success_count;
+        put(json, "valid_from", body.valid_from);
+        put(json, "valid_to", body.valid_to);
+        put(json, "expires_at", body.expires_at);
+        put_embedding(json, body.embedding);
+        return json;
+    }
+    Json operator()(const MemoryRevised& body) const {
+        Json json = Json::object();
+        if (body.content) json["content"] = *body.content;
+        if (body.fields) put_fields(json, *body.fields);
+        if (body.tags) json["tags"] = *body.tags;
+        if (body.metadata) json["metadata"] = parsed(*body.metadata);
+        put(json, "occurred_at", body.occurred_at);
+        put_change(json, "valid_from", body.valid_from);
+        put_change(json, "valid_to", body.valid_to);
+        put_change(json, "expires_at", body.expires_at);
+        put_embedding(json, body.embedding);
+        return json;
+    }
+    Json operator()(const MemoryReinforced& body) const { return {{"success", body.success}}; }
+    Json operator()(const ClaimPromoted& body) const {
+        return {{"claim", {{"from", to_string(body.from)}, {"to", to_string(body.to)}}}};
+    }
+    Json operator()(const ConfidenceChanged& body) const {
+        return {{"confidence", {{"from", body.from}, {"to", body.to}}}};
+    }
+    Json operator()(const MemoryVerified& body) const {
+        return {{"status", body.status}, {"method", body.method}, {"confidence", body.confidence}};
+    }
+    Json operator()(const MemorySuperseded& body) const { return {{"superseded_by", to_string(body.by)}}; }
+    Json operator()(const MemoryForgotten& body) const { return {{"forgotten", true}, {"for_good", body.for_good}}; }
+    Json operator()(const MemoryRestored& body) const {
+        return {{"forgotten", false}, {"forgotten_at_seq", body.forgotten_at.value}};
+    }
+    Json operator()(const ErasureRequested&) const { return Json::object(); }  // The subject stays out of every answer.
+    Json operator()(const ErasureCompleted& body) const {
+        return {{"requested_at_seq", body.requested_at.value}, {"memories", body.memories}};
+    }
+    Json operator()(const MemoryRecalled& body) const {
+        return {{"run_id", body.run_id}, {"query", body.query}, {"rank", body.rank}, {"score", body.score}};
+    }
+    Json operator()(const PolicyChanged& body) const {
+        return {{"name", body.name}, {"value", parsed(body.value)}, {"previous", parsed(body.previous)}};
+    }
+};
+
+}  // namespace
+
+HistoryEntry to_history_entry(const EventView& event) {
+    MemoryEvent unpacked = event.unpack();
+    HistoryEntry entry;
+    entry.seq = event.seq();
+    entry.version = event.version();
+    entry.event_id = event.event_id();
+    entry.type = to_string(event.type());
+    entry.recorded_at = event.recorded_at();
+    entry.changes = std::visit(Changes{}, unpacked.body).dump();
+    entry.actor = std::move(unpacked.actor);
+    entry.source = std::move(unpacked.source);
+    entry.reason = std::move(unpacked.reason);
+    entry.correlation_id = std::move(unpacked.correlation_id);
+    entry.causation_id = std::move(unpacked.causation_id);
+    return entry;
+}
+
+}  // namespace annal
