@@ -1,0 +1,462 @@
+#include "accept.h"
+#include "uuid.h"
+
+#include "events/event_log.h"
+#include "projections/memory_state.h"
+#include "projections/memory_view.h"
+#include "projections/runtime.h"
+#include "projections/text_index.h"
+#include "projections/vector_index.h"
+#include "query/history.h"
+#include "query/search.h"
+
+#include <annal/engine.h>
+#include <annal/limits.h>
+
+#include <openssl/sha.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace annal {
+namespace {
+
+constexpr int retries_max = 16;  // Of a write on `any` version that others overtake.
+
+Error not_found(const MemoryId& id) {
+    return {ErrorCode::not_found, "there is no such memory in this scope", {{"memory_id", to_string(id)}}};
+}
+
+std::array<std::uint8_t, 32> sha256(std::span<const std::uint8_t> bytes) {
+    std::array<std::uint8_t, 32> hash{};
+    SHA256(bytes.data(), bytes.size(), hash.data());
+    return hash;
+}
+
+class StoreEngine final : public Engine {
+ public:
+    static Result<std::unique_ptr<Engine>> open(EngineOptions options);
+    ~StoreEngine() override;
+
+    Result<Receipt> record(const RecordRequest& request) override;
+    Result<std::vector<Receipt>> record_batch(std::span<const RecordRequest> requests) override;
+    Result<Receipt> revise(const ReviseRequest& request) override;
+    Result<Receipt> reinforce(const Target& target, bool success) override;
+    Result<Receipt> promote_claim(const Target& target, Claim claim) override;
+    Result<Receipt> change_confidence(const Target& target, double confidence) override;
+    Result<Receipt> supersede(const Target& target, MemoryId by) override;
+    Result<Receipt> forget(const Target& target) override;
+    Result<Receipt> restore(const Target& target) override;
+
+    Result<Memory> get(const Scope& scope, MemoryId id, const ReadOptions& read, bool include_forgotten) override;
+    Result<ListAnswer> list(const ListRequest& request) override;
+    Result<std::vector<HistoryEntry>> history(const Scope& scope, MemoryId id, const ReadOptions& read) override;
+    Result<SearchAnswer> search(const SearchRequest& request) override;
+    Status read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) override;
+
+    Seq head() const override { return log_->head(); }
+    Status wait_for(Seq seq, std::chrono::milliseconds wait_max) override;
+    Result<EngineStatus> status(bool with_digests) override;
+    Status rebuild(std::string_view projection, const std::function<void(Seq, Seq)>& progress) override;
+
+ private:
+    explicit StoreEngine(EngineOptions options)
+        : options_(std::move(options)), clock_(options_.clock ? *options_.clock : system_clock()), pid_(getpid()) {}
+
+    Status check_process() const;
+    Status start();
+
+    // What a request is, for its idempotency key: its event without the ids the engine makes.
+    static Result<std::array<std::uint8_t, 32>> request_hash(const MemoryEvent& event);
+    Result<std::vector<Receipt>> append(std::vector<MemoryEvent>& events, ExpectedVersion expected,
+                                        const WriteContext& context, const std::array<std::uint8_t, 32>& hash);
+
+    // The memory as the log has it now: writes ask the log, never a projection, so a lagging or sick one cannot stop
+    // them.
+    Result<Memory> state_of(const Scope& scope, const MemoryId& id) const;
+
+    // A write that depends on the memory's state: `complete` checks it and fills in what the event says of it. With
+    // `any` version a write that was overtaken starts over.
+    template <class Complete>
+    Result<Receipt> write_on(const Target& target, EventBody body, Complete complete);
+
+    EngineOptions options_;
+    Clock& clock_;
+    pid_t pid_;
+    // Destroyed in reverse: the runtime stops before what it drives is gone.
+    std::unique_ptr<EventLog> log_;
+    std::unique_ptr<ViewStore> views_;
+    std::unique_ptr<MemoryView> memories_;
+    std::unique_ptr<TextIndex> texts_;
+    std::unique_ptr<VectorIndex> vectors_;
+    std::unique_ptr<ProjectionRuntime> runtime_;
+};
+
+Result<std::unique_ptr<Engine>> StoreEngine::open(EngineOptions options) {
+    if (options.directory.empty())
+        return Error{ErrorCode::invalid_argument, "directory is required", {{"field", "directory"}}};
+    std::unique_ptr<StoreEngine> engine(new StoreEngine(std::move(options)));
+    if (auto ok = engine->start(); !ok) return ok.error();
+    return std::unique_ptr<Engine>(std::move(engine));
+}
+
+Status StoreEngine::start() {
+    std::error_code failure;
+    const auto directory = options_.directory;
+    if (options_.create_if_missing) std::filesystem::create_directories(directory, failure);
+    if (!std::filesystem::is_directory(directory, failure)) {
+        if (options_.create_if_missing)
+            return Error{ErrorCode::unavailable, "the store's directory cannot be made: " + failure.message(), {}};
+        return Error{ErrorCode::not_found, "there is no store there", {}};
+    }
+    auto log = EventLog::open({.directory = directory / "log",
+                               .create_if_missing = options_.create_if_missing,
+                               .clock = &clock_,
+                               .on_message = options_.on_message});
+    if (!log) return log.error();
+    log_ = std::move(*log);
+    auto views = ViewStore::open({.directory = directory / "views", .on_message = options_.on_message});
+    if (!views) return views.error();
+    views_ = std::move(*views);
+    memories_ = MemoryView::create();
+    texts_ = TextIndex::create();
+    vectors_ = VectorIndex::create(directory / "views" / "vectors", options_.embedder.get(), options_.on_message);
+    auto runtime = ProjectionRuntime::start(*log_, *views_, {memories_.get(), texts_.get(), vectors_.get()},
+                                            {.clock = &clock_, .on_message = options_.on_message});
+    if (!runtime) return runtime.error();
+    runtime_ = std::move(*runtime);
+    return Done{};
+}
+
+StoreEngine::~StoreEngine() {
+    if (pid_ == getpid()) return;
+    // In a forked child the threads to be joined do not exist, and the files are the parent's.
+    static_cast<void>(runtime_.release());
+    static_cast<void>(vectors_.release());
+    static_cast<void>(texts_.release());
+    static_cast<void>(memories_.release());
+    static_cast<void>(views_.release());
+    static_cast<void>(log_.release());
+}
+
+Status StoreEngine::check_process() const {
+    if (pid_ == getpid()) return Done{};
+    return Error{
+        ErrorCode::unavailable, "this process was forked from the one that opened the store; open after fork", {}};
+}
+
+Result<std::array<std::uint8_t, 32>> StoreEngine::request_hash(const MemoryEvent& event) {
+    auto encoded = encode(event);
+    if (!encoded) return encoded.error();
+    return sha256(encoded->bytes);
+}
+
+Result<std::vector<Receipt>> StoreEngine::append(std::vector<MemoryEvent>& events, ExpectedVersion expected,
+                                                 const WriteContext& context,
+                                                 const std::array<std::uint8_t, 32>& hash) {
+    std::vector<EncodedEvent> encoded;
+    encoded.reserve(events.size());
+    std::vector<AppendItem> items;
+    items.reserve(events.size());
+    for (auto& event : events) {
+        const Timestamp now = clock_.now();
+        if (event.memory_id.is_nil()) event.memory_id.bytes = make_uuid_v7(now);
+        event.event_id.bytes = make_uuid_v7(now);
+        auto one = encode(event);
+        if (!one) return one.error();
+        encoded.push_back(std::move(*one));
+        items.push_back({.expected = expected, .event = &encoded.back()});
+    }
+    return log_->append({.project = events.front().scope.project,
+                         .items = items,
+                         .idempotency_key = context.idempotency_key,
+                         .request_hash = hash,
+                         .durability = context.durability.value_or(options_.durability)});
+}
+
+Result<Receipt> StoreEngine::record(const RecordRequest& request) {
+    auto receipts = record_batch(std::span(&request, 1));
+    if (!receipts) return receipts.error();
+    return receipts->front();
+}
+
+Result<std::vector<Receipt>> StoreEngine::record_batch(std::span<const RecordRequest> requests) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    if (requests.empty())
+        return Error{ErrorCode::invalid_argument, "a batch holds at least one memory", {{"field", "requests"}}};
+    if (requests.size() > limits::batch_events_max)
+        return Error{ErrorCode::invalid_argument,
+                     "a batch of " + std::to_string(requests.size()) + " memories; the limit is " +
+                         std::to_string(limits::batch_events_max),
+                     {{"field", "requests"}, {"limit", std::to_string(limits::batch_events_max)}}};
+    const WriteContext& context = requests.front().context;
+    std::vector<MemoryEvent> events;
+    events.reserve(requests.size());
+    std::vector<std::uint8_t> hashes;
+    for (const auto& request : requests) {
+        auto event = accept(request);
+        if (!event) {
+            Error error = event.error();
+            if (requests.size() > 1) error.details["index"] = std::to_string(events.size());
+            return error;
+        }
+        if (event->scope.project != requests.front().scope.project)
+            return Error{ErrorCode::invalid_argument, "a batch is of one project", {{"field", "scope.project"}}};
+        if (!context.idempotency_key.empty()) {
+            auto hash = request_hash(*event);
+            if (!hash) return hash.error();
+            hashes.insert(hashes.end(), hash->begin(), hash->end());
+        }
+        events.push_back(std::move(*event));
+    }
+    return append(events, ExpectedVersion::absent(), context, sha256(hashes));
+}
+
+Result<Memory> StoreEngine::state_of(const Scope& scope, const MemoryId& id) const {
+    EventArena arena;
+    std::vector<EventView> events;
+    if (auto ok = log_->read_stream(scope.project, id, arena, events); !ok) return ok.error();
+    std::optional<Memory> memory;
+    for (const auto& event : events)
+        if (auto ok = apply_event(memory, event); !ok) return ok.error();
+    if (!memory || !scope.contains(memory->scope)) return not_found(id);
+    return std::move(*memory);
+}
+
+template <class Complete>
+Result<Receipt> StoreEngine::write_on(const Target& target, EventBody body, Complete complete) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    auto accepted = accept(target, std::move(body));
+    if (!accepted) return accepted.error();
+    std::array<std::uint8_t, 32> hash{};
+    if (const auto& key = target.context.idempotency_key; !key.empty()) {
+        auto made = request_hash(*accepted);
+        if (!made) return made.error();
+        hash = *made;
+        auto first = log_->find_receipts(target.scope.project, key, hash);
+        if (!first) return first.error();
+        if (*first) return (*first)->front();
+    }
+    for (int tries = 0;; ++tries) {
+        auto memory = state_of(target.scope, target.memory_id);
+        if (!memory) return memory.error();
+        const auto& expected = target.expected_version;
+        if (expected.is == ExpectedVersion::Is::exactly && expected.version != memory->version)
+            return Error{ErrorCode::conflict,
+                         "the memory is at version " + std::to_string(memory->version.value) + ", not " +
+                             std::to_string(expected.version.value) + "; read it again",
+                         {{"memory_id", to_string(target.memory_id)},
+                          {"expected", std::to_string(expected.version.value)},
+                          {"actual", std::to_string(memory->version.value)}}};
+        std::vector<MemoryEvent> events{*accepted};
+        events.front().scope = memory->scope;
+        if (auto ok = complete(*memory, events.front().body); !ok) return ok.error();
+        auto receipts = append(events, ExpectedVersion::exactly(memory->version), target.context, hash);
+        if (receipts) return receipts->front();
+        const bool overtaken = receipts.error().code == ErrorCode::conflict && expected.is == ExpectedVersion::Is::any;
+        if (!overtaken || tries == retries_max) return receipts.error();
+    }
+}
+
+Error forgotten_error(const Memory& memory) {
+    return {ErrorCode::not_found, "the memory is forgotten; restore it first", {{"memory_id", to_string(memory.id)}}};
+}
+
+Result<Receipt> StoreEngine::revise(const ReviseRequest& request) {
+    auto accepted = accept(request);
+    if (!accepted) return accepted.error();
+    return write_on(request.target, std::move(accepted->body), [&](const Memory& memory, EventBody& body) -> Status {
+        if (memory.forgotten) return forgotten_error(memory);
+        const auto& revised = std::get<MemoryRevised>(body);
+        if (revised.fields && kind_of(*revised.fields) != memory.kind())
+            return Error{ErrorCode::invalid_argument,
+                         "the memory is a " + std::string(to_string(memory.kind())) + "; its kind cannot change",
+                         {{"field", "kind"}}};
+        const auto from = revised.valid_from.value_or(memory.valid_from);
+        const auto to = revised.valid_to.value_or(memory.valid_to);
+        if (from && to && *to < *from)
+            return Error{ErrorCode::invalid_argument, "valid_from would be after valid_to", {{"field", "valid_from"}}};
+        return Done{};
+    });
+}
+
+Result<Receipt> StoreEngine::reinforce(const Target& target, bool success) {
+    return write_on(target, MemoryReinforced{success}, [](const Memory& memory, EventBody&) -> Status {
+        if (memory.forgotten) return forgotten_error(memory);
+        return Done{};
+    });
+}
+
+Result<Receipt> StoreEngine::promote_claim(const Target& target, Claim claim) {
+    return write_on(target, ClaimPromoted{claim, claim}, [](const Memory& memory, EventBody& body) -> Status {
+        if (memory.forgotten) return forgotten_error(memory);
+        auto& promoted = std::get<ClaimPromoted>(body);
+        promoted.from = memory.claim;
+        if (promoted.to == promoted.from)
+            return Error{ErrorCode::invalid_argument,
+                         "the memory's claim is " + std::string(to_string(memory.claim)) + " already",
+                         {{"field", "claim"}}};
+        return Done{};
+    });
+}
+
+Result<Receipt> StoreEngine::change_confidence(const Target& target, double confidence) {
+    if (!(confidence >= 0 && confidence <= 1))
+        return Error{ErrorCode::invalid_argument, "confidence must be a number from 0 to 1", {{"field", "confidence"}}};
+    return write_on(target, ConfidenceChanged{0, confidence}, [](const Memory& memory, EventBody& body) -> Status {
+        if (memory.forgotten) return forgotten_error(memory);
+        std::get<ConfidenceChanged>(body).from = memory.confidence;
+        return Done{};
+    });
+}
+
+Result<Receipt> StoreEngine::supersede(const Target& target, MemoryId by) {
+    return write_on(target, MemorySuperseded{by}, [&](const Memory& memory, EventBody&) -> Status {
+        if (memory.forgotten) return forgotten_error(memory);
+        if (by == memory.id)
+            return Error{ErrorCode::invalid_argument, "a memory cannot supersede itself", {{"field", "by"}}};
+        const auto other = state_of({.project = target.scope.project, .agent = {}, .user = {}, .session = {}}, by);
+        if (!other) return other.error();
+        return Done{};
+    });
+}
+
+Result<Receipt> StoreEngine::forget(const Target& target) {
+    if (target.context.reason.empty())
+        return Error{ErrorCode::invalid_argument,
+                     "reason is required: history shows why it was forgotten",
+                     {{"field", "reason"}}};
+    return write_on(target, MemoryForgotten{}, [](const Memory& memory, EventBody&) -> Status {
+        if (memory.forgotten)
+            return Error{
+                ErrorCode::not_found, "the memory is forgotten already", {{"memory_id", to_string(memory.id)}}};
+        return Done{};
+    });
+}
+
+Result<Receipt> StoreEngine::restore(const Target& target) {
+    return write_on(target, MemoryRestored{}, [](const Memory& memory, EventBody& body) -> Status {
+        if (!memory.forgotten)
+            return Error{
+                ErrorCode::invalid_argument, "the memory is not forgotten", {{"memory_id", to_string(memory.id)}}};
+        std::get<MemoryRestored>(body).forgotten_at = memory.seq;
+        return Done{};
+    });
+}
+
+Result<Memory> StoreEngine::get(const Scope& scope, MemoryId id, const ReadOptions& read, bool include_forgotten) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    if (auto ok = validate(scope); !ok) return ok.error();
+    if (auto ok = runtime_->wait_for(memories_->name(), read.min_seq, read.wait_max); !ok) return ok.error();
+    auto memory = memories_->reader()->get(scope, id);
+    if (!memory) return memory.error();
+    if (!*memory) return not_found(id);
+    if ((*memory)->forgotten && !include_forgotten) return forgotten_error(**memory);
+    return std::move(**memory);
+}
+
+Result<ListAnswer> StoreEngine::list(const ListRequest& request) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    if (auto ok = check(request); !ok) return ok.error();
+    if (auto ok = runtime_->wait_for(memories_->name(), request.read.min_seq, request.read.wait_max); !ok)
+        return ok.error();
+    return memories_->reader()->list(request, clock_.now());
+}
+
+Result<std::vector<HistoryEntry>> StoreEngine::history(const Scope& scope, MemoryId id, const ReadOptions&) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    if (auto ok = validate(scope); !ok) return ok.error();
+    EventArena arena;
+    std::vector<EventView> events;
+    if (auto ok = log_->read_stream(scope.project, id, arena, events); !ok) return ok.error();
+    if (events.empty() || !scope.contains(events.front().unpack().scope)) return not_found(id);
+    std::vector<HistoryEntry> entries;
+    entries.reserve(events.size());
+    for (const auto& event : events) entries.push_back(to_history_entry(event));
+    return entries;
+}
+
+Result<SearchAnswer> StoreEngine::search(const SearchRequest& request) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    if (auto ok = check(request); !ok) return ok.error();
+    std::optional<Normalised> vector;
+    if (request.vector) {
+        auto normalised = normalise(*request.vector, "vector");
+        if (!normalised) return normalised.error();
+        vector = std::move(*normalised);
+    }
+    if (auto ok = runtime_->wait_for({}, request.min_seq, request.wait_max); !ok) return ok.error();
+    return annal::search(
+        {.memories = *memories_, .texts = *texts_, .vectors = *vectors_, .embedder = options_.embedder.get()}, request,
+        vector ? &vector->embedding : nullptr, clock_.now());
+}
+
+Status StoreEngine::read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    EventArena arena;
+    std::vector<EventView> events;
+    for (const Seq head = log_->head(); after < head;) {
+        arena.clear();
+        events.clear();
+        if (auto ok = log_->read(after, {}, arena, events); !ok) return ok;
+        for (const auto& event : events) {
+            after = event.seq();
+            if (after > head) return Done{};
+            if (!project.empty() && event.project() != project) continue;
+            LogEntry entry{to_history_entry(event), event.memory_id(), event.unpack().scope};
+            if (!visit(entry)) return Done{};
+        }
+    }
+    return Done{};
+}
+
+Status StoreEngine::wait_for(Seq seq, std::chrono::milliseconds wait_max) {
+    if (auto ok = check_process(); !ok) return ok;
+    auto reached = runtime_->wait_for({}, seq, wait_max);
+    if (!reached) return reached.error();
+    return Done{};
+}
+
+Result<EngineStatus> StoreEngine::status(bool with_digests) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    EngineStatus status;
+    status.projections = runtime_->status();
+    // What the log says is applied, and searched exactly, before its graph is built.
+    for (auto& projection : status.projections)
+        if (projection.name == vectors_->name() && projection.state == "running" && vectors_->unlinked() > 0)
+            projection.state = "linking";
+    if (with_digests)
+        for (auto& projection : status.projections) {
+            auto digest = runtime_->digest(projection.name);
+            if (!digest) return digest.error();
+            projection.digest = std::move(*digest);
+        }
+    status.head_seq = log_->head();
+    status.store_id = log_->store_id();
+    status.log_bytes = log_->bytes_on_disk();
+    status.views_bytes = views_->bytes_on_disk();
+    auto counts = memories_->reader()->counts({});
+    if (!counts) return counts.error();
+    status.counts = std::move(*counts);
+    return status;
+}
+
+Status StoreEngine::rebuild(std::string_view projection, const std::function<void(Seq, Seq)>& progress) {
+    if (auto ok = check_process(); !ok) return ok;
+    const auto rebuild_one = [&](std::string_view name) {
+        return runtime_->rebuild(
+            name, progress ? progress : [](Seq, Seq) {});
+    };
+    if (!projection.empty()) return rebuild_one(projection);
+    for (const auto& each : runtime_->status())
+        if (auto ok = rebuild_one(each.name); !ok) return ok;
+    return Done{};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options) {
+    return StoreEngine::open(std::move(options));
+}
+
+}  // namespace annal
