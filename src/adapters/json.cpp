@@ -1,0 +1,185 @@
+#include "json.h"
+
+#include <nlohmann/json.hpp>
+
+namespace annal {
+namespace {
+
+void put(Json& json, const char* name, const std::optional<Timestamp>& time) {
+    if (time) json[name] = to_string(*time);
+}
+
+void put_fields(Json& json, const KindFields& fields) {
+    std::visit(
+        [&](const auto& typed) {
+            visit_fields(typed, [&](const char* name, const auto& value) {
+                if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::optional<std::int64_t>>)
+                    json[name] = value ? Json(*value) : Json(nullptr);
+                else
+                    json[name] = value;
+            });
+        },
+        fields);
+}
+
+// Text the engine checked when it took it; null if it is not JSON all the same.
+Json stored(const std::string& text) {
+    Json json = Json::parse(text, nullptr, false);
+    return json.is_discarded() ? Json(nullptr) : json;
+}
+
+std::string hex(const std::array<std::uint8_t, 32>& bytes) {
+    static constexpr std::string_view digits = "0123456789abcdef";
+    std::string text;
+    text.reserve(bytes.size() * 2);
+    for (const auto byte : bytes) {
+        text += digits[byte >> 4];
+        text += digits[byte & 15];
+    }
+    return text;
+}
+
+Json to_json(const HitParts& parts) {
+    return {{"text_rank", parts.text_rank},
+            {"vector_rank", parts.vector_rank},
+            {"text", parts.text},
+            {"own", parts.own},
+            {"neighbours", parts.neighbours},
+            {"session", parts.session},
+            {"speaker", parts.speaker},
+            {"question", parts.question},
+            {"similarity", parts.similarity},
+            {"matched_terms", parts.matched_terms}};
+}
+
+Json to_json(const ProjectionStatus& projection) {
+    Json json{{"name", projection.name},
+              {"version", projection.version},
+              {"generation", projection.generation},
+              {"applied_seq", projection.applied_seq.value},
+              {"lag_events", projection.lag_events},
+              {"lag_seconds", projection.lag_seconds},
+              {"state", projection.state},
+              {"error", projection.error},
+              {"quarantined", projection.quarantined},
+              {"digest", projection.digest}};
+    if (!projection.note.empty()) json["note"] = projection.note;
+    return json;
+}
+
+}  // namespace
+
+Json to_json(const Scope& scope) {
+    Json json{{"project", scope.project}};
+    if (!scope.agent.empty()) json["agent"] = scope.agent;
+    if (!scope.user.empty()) json["user"] = scope.user;
+    if (!scope.session.empty()) json["session"] = scope.session;
+    return json;
+}
+
+Json to_json(const Source& source) {
+    return {{"type", to_string(source.type)}, {"ref", source.ref}};
+}
+
+Json to_json(const Memory& memory) {
+    Json json{{"memory_id", to_string(memory.id)}, {"version", memory.version.value},
+              {"seq", memory.seq.value},           {"created_seq", memory.created_seq.value},
+              {"kind", to_string(memory.kind())},  {"content", memory.content}};
+    put_fields(json, memory.fields);
+    json["tags"] = memory.tags;
+    json["metadata"] = stored(memory.metadata);
+    json["claim"] = to_string(memory.claim);
+    json["confidence"] = memory.confidence;
+    json["occurrence_count"] = memory.occurrence_count;
+    json["success_count"] = memory.success_count;
+    json["scope"] = to_json(memory.scope);
+    json["actor"] = memory.actor;
+    json["source"] = to_json(memory.source);
+    json["recorded_at"] = to_string(memory.recorded_at);
+    json["updated_at"] = to_string(memory.updated_at);
+    json["occurred_at"] = to_string(memory.occurred_at);
+    put(json, "valid_from", memory.valid_from);
+    put(json, "valid_to", memory.valid_to);
+    put(json, "expires_at", memory.expires_at);
+    put(json, "verified_at", memory.verified_at);
+    if (memory.superseded_by) json["superseded_by"] = to_string(*memory.superseded_by);
+    json["forgotten"] = memory.forgotten;
+    if (!memory.embedding_model.empty()) {
+        json["embedding_model"] = memory.embedding_model;
+        json["embedding_dimension"] = memory.embedding_dimension;
+    }
+    return json;
+}
+
+Json to_json(const Receipt& receipt) {
+    return {{"memory_id", to_string(receipt.memory_id)},
+            {"event_id", to_string(receipt.event_id)},
+            {"seq", receipt.seq.value},
+            {"version", receipt.version.value},
+            {"hash", hex(receipt.hash)},
+            {"replayed", receipt.replayed}};
+}
+
+Json to_json(const SearchAnswer& answer) {
+    Json hits = Json::array();
+    for (const auto& hit : answer.hits)
+        hits.push_back({{"memory", to_json(hit.memory)}, {"score", hit.score}, {"parts", to_json(hit.parts)}});
+    return {{"hits", std::move(hits)}, {"seq", answer.seq.value}, {"degraded", answer.degraded}};
+}
+
+Json to_json(const ListAnswer& answer) {
+    Json memories = Json::array();
+    for (const auto& memory : answer.memories) memories.push_back(to_json(memory));
+    return {{"memories", std::move(memories)}, {"next_cursor", answer.next_cursor}, {"seq", answer.seq.value}};
+}
+
+Json to_json(const HistoryEntry& entry) {
+    Json json{{"seq", entry.seq.value},
+              {"version", entry.version.value},
+              {"event_id", to_string(entry.event_id)},
+              {"type", entry.type},
+              {"recorded_at", to_string(entry.recorded_at)},
+              {"actor", entry.actor},
+              {"source", to_json(entry.source)},
+              {"reason", entry.reason}};
+    if (!entry.correlation_id.empty()) json["correlation_id"] = entry.correlation_id;
+    if (!entry.causation_id.empty()) json["causation_id"] = entry.causation_id;
+    json["changes"] = stored(entry.changes);
+    return json;
+}
+
+Json to_json(const Engine::LogEntry& entry) {
+    Json json = to_json(static_cast<const HistoryEntry&>(entry));
+    json["memory_id"] = to_string(entry.memory_id);
+    json["scope"] = to_json(entry.scope);
+    return json;
+}
+
+Json to_json(const std::vector<HistoryEntry>& history) {
+    Json events = Json::array();
+    for (const auto& entry : history) events.push_back(to_json(entry));
+    return {{"events", std::move(events)}};
+}
+
+Json to_json(const EngineStatus& status) {
+    Json projections = Json::array();
+    for (const auto& projection : status.projections) projections.push_back(to_json(projection));
+    Json counts = Json::object();
+    for (const auto& [kind, count] : status.counts) counts[kind] = count;
+    return {{"head_seq", status.head_seq.value},     {"store_id", status.store_id},
+            {"log_bytes", status.log_bytes},         {"views_bytes", status.views_bytes},
+            {"projections", std::move(projections)}, {"counts", std::move(counts)}};
+}
+
+Json to_json(const Error& error) {
+    return {{"error",
+             {{"code", to_string(error.code)},
+              {"message", error.message},
+              {"details", error.details.empty() ? Json::object() : Json(error.details)}}}};
+}
+
+std::string to_text(const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace annal
