@@ -1,0 +1,83 @@
+#include "app.h"
+
+#include "context.h"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <iostream>
+#include <string_view>
+
+namespace annal::cli {
+namespace {
+
+constexpr const char* examples = R"(Examples:
+  annal remember "checkout needs a 2 s wait" --project shop --agent qa --kind heuristic --tag checkout
+  annal search "flaky checkout" --project shop --explain
+  annal history 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop
+  annal import team.jsonl --format jsonl --project shop
+  annal COMMAND --help                 shows more of them
+
+Exit codes: 0 ok, 1 internal, 2 invalid_argument, 3 not_found, 4 conflict, 5 already_exists, 6 unauthenticated,
+7 permission_denied, 8 resource_exhausted, 9 unavailable, 10 deadline_exceeded, 11 data_loss, 12 unimplemented.)";
+
+void add_global_flags(CLI::App& app, Context& context) {
+    app.add_option("--store", context.store, "The store's directory")->envname("ANNAL_STORE")->capture_default_str();
+    app.add_option("--project", context.scope.project, "Whose memories: the project")->capture_default_str();
+    app.add_option("--agent", context.scope.agent, "... the agent's");
+    app.add_option("--user", context.scope.user, "... the user's");
+    app.add_option("--session", context.scope.session, "... the session's");
+    app.add_flag("--json", context.json, "One JSON object instead of text for people");
+    app.add_option("--embedder", context.embedder, "Where vectors come from: none (the caller) or hashing")
+        ->capture_default_str();
+    app.add_option("--wait", context.wait_s, "Seconds a read waits to see all that was written")
+        ->capture_default_str()
+        ->check(CLI::Range(0.0, 86400.0));
+}
+
+// Among the arguments themselves: what is wrong with them must be said as JSON, too.
+bool asks_for_json(int argc, char** argv) {
+    return std::any_of(argv, argv + argc, [](const char* argument) { return std::string_view(argument) == "--json"; });
+}
+
+int parse_and_run(int argc, char** argv) {
+    Context context;
+    CLI::App app{"Annal, an event-sourced memory for agents: what they learn, revise and forget, in one log.", "annal"};
+    app.set_version_flag("--version", "annal " ANNAL_VERSION);
+    app.footer(examples);
+    app.fallthrough();
+    app.require_subcommand(1);
+    add_global_flags(app, context);
+    add_write_commands(app, context);
+    add_read_commands(app, context);
+    add_move_commands(app, context);
+    add_operate_commands(app, context);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& asked) {  // --help, --version
+        return app.exit(asked);
+    } catch (const CLI::ParseError& wrong) {
+        return fail({ErrorCode::invalid_argument, std::string(wrong.what()) + " (--help shows what there is)", {}},
+                    asks_for_json(argc, argv));
+    }
+    // The environment may have named the store; only the command line makes it the user's own choice for this command.
+    context.store_given = std::any_of(argv, argv + argc, [](std::string_view argument) {
+        return argument == "--store" || argument.starts_with("--store=");
+    });
+    context.project_given = app.get_option("--project")->count() != 0;
+    auto code = context.action();
+    if (code && !std::cout.flush()) code = Error{ErrorCode::unavailable, "the output cannot be written", {}};
+    return code ? *code : fail(code.error(), context.json);
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+    try {
+        return parse_and_run(argc, argv);
+    } catch (...) {  // What the libraries below throw, out of memory above all.
+        return fail({ErrorCode::internal, "the command could not be finished", {}}, asks_for_json(argc, argv));
+    }
+}
+
+}  // namespace annal::cli

@@ -1,0 +1,70 @@
+#include "context.h"
+
+#include "exit_code.h"
+#include "print.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <iostream>
+
+namespace annal::cli {
+
+Result<std::unique_ptr<Engine>> Context::open_to_read() const {
+    return open({.directory = store, .create_if_missing = false, .embedder = {}, .on_message = {}});
+}
+
+Result<std::unique_ptr<Engine>> Context::open_to_write() const {
+    return open({.directory = store, .create_if_missing = true, .embedder = {}, .on_message = {}});
+}
+
+Result<std::unique_ptr<Engine>> Context::open(EngineOptions options) const {
+    if (embedder == "hashing")
+        options.embedder = make_hashing_embedder();
+    else if (embedder != "none")
+        return Error{ErrorCode::invalid_argument, "--embedder must be none or hashing", {{"field", "--embedder"}}};
+    options.on_message = [as_json = json](std::string_view level, std::string_view message) {
+        if (level == "info" || level == "debug") return;
+        const std::string line = as_json ? to_text({{"log", {{"level", level}, {"message", message}}}})
+                                         : "annal: " + std::string(level) + ": " + clean(message);
+        std::fputs((line + '\n').c_str(), stderr);
+    };
+    auto engine = Engine::open(std::move(options));
+    if (engine) return engine;
+    Error error = engine.error();
+    if (error.code == ErrorCode::not_found)
+        error.message += "; `annal remember` and `annal import` make one, --store or ANNAL_STORE name another";
+    return error;
+}
+
+std::chrono::milliseconds Context::wait_max() const {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(wait_s * 1000));
+}
+
+ReadOptions Context::read_options(const Engine& engine, std::uint64_t min_seq) const {
+    return {.min_seq = min_seq != 0 ? Seq{min_seq} : engine.head(), .wait_max = wait_max()};
+}
+
+Status Context::write(std::string_view line) {
+    if (std::cout << line) return Done{};
+    return Error{ErrorCode::unavailable, "the output cannot be written", {}};
+}
+
+Status Context::print(const Json& json) {
+    return write(to_text(json) + '\n');
+}
+
+int fail(const Error& error, bool json) {
+    std::string text;
+    if (json) {
+        text = to_text(to_json(error));
+    } else {
+        text = "annal: " + std::string(to_string(error.code)) + ": " + clean(error.message);
+        for (const auto& [name, value] : error.details)
+            if (name != "field") text += "\n  " + clean(name) + ": " + clean(value);
+    }
+    std::fputs((text + '\n').c_str(), stderr);
+    return exit_code(error.code);
+}
+
+}  // namespace annal::cli

@@ -1,0 +1,55 @@
+// What every command works with: the global flags, the store, and where its output goes.
+#pragma once
+
+#include "adapters/json.h"
+
+#include <annal/engine.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace annal::cli {
+
+struct Context {
+    // The global flags.
+    std::string store = "memory";
+    Scope scope{.project = "default", .agent = {}, .user = {}, .session = {}};
+    std::string embedder = "none";
+    double wait_s = 60;
+    bool json = false;
+    bool store_given = false;  // On the command line, not by the environment or default.
+    bool project_given = false;
+
+    // Set by the command that was parsed. Its result is the process's exit code.
+    std::function<Result<int>()> action;
+
+    // A read never makes a store: not_found when there is none.
+    Result<std::unique_ptr<Engine>> open_to_read() const;
+    Result<std::unique_ptr<Engine>> open_to_write() const;
+    Result<std::unique_ptr<Engine>> open(EngineOptions options) const;
+
+    std::chrono::milliseconds wait_max() const;
+    // All that was acknowledged before the command started, unless it says otherwise.
+    ReadOptions read_options(const Engine& engine, std::uint64_t min_seq) const;
+
+    // One line on stdout. unavailable when stdout takes no more.
+    static Status write(std::string_view line);
+    static Status print(const Json& json);
+};
+
+// Says an error on stderr, as JSON when asked to, and returns the exit code for it.
+int fail(const Error& error, bool json);
+
+// Each adds its commands to the app.
+void add_write_commands(CLI::App& app, Context& context);    // remember, revise, reinforce, forget, restore
+void add_read_commands(CLI::App& app, Context& context);     // search, get, list, history
+void add_move_commands(CLI::App& app, Context& context);     // import, export, eval
+void add_operate_commands(CLI::App& app, Context& context);  // log, status, rebuild
+
+}  // namespace annal::cli

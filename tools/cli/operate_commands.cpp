@@ -1,0 +1,107 @@
+// log, status, rebuild: what an operator looks at.
+#include "context.h"
+#include "print.h"
+#include "progress.h"
+
+#include <nlohmann/json.hpp>
+
+#include <CLI/CLI.hpp>
+
+namespace annal::cli {
+namespace {
+
+void add_log(CLI::App& app, Context& context) {
+    auto* command = app.add_subcommand("log", "Show the events of the log, in order, one a line");
+    struct Flags {
+        std::uint64_t after = 0;
+        std::uint64_t limit = 0;
+    };
+    auto flags = std::make_shared<Flags>();
+    command->add_option("--after", flags->after, "Start behind this seq")->capture_default_str();
+    command->add_option("--limit", flags->limit, "At most so many; 0: all")->capture_default_str();
+    command->footer(R"(Of all projects, unless --project, --agent, --user or --session narrow it.
+
+Examples:
+  annal log --after 1000 --limit 20
+  annal log --project shop --json | jq -r '[.seq, .type, .actor] | @tsv')");
+    command->callback([flags, &context] {
+        context.action = [flags, &context]() -> Result<int> {
+            auto engine = context.open_to_read();
+            if (!engine) return engine.error();
+            Scope scope = context.scope;
+            const bool one_project = context.project_given;
+            if (one_project)
+                if (auto ok = validate(scope); !ok) return ok.error();
+            Status printed = Done{};
+            std::uint64_t count = 0;
+            const auto show = [&](const Engine::LogEntry& entry) {
+                if (!one_project) scope.project = entry.scope.project;
+                if (!scope.contains(entry.scope)) return true;
+                printed = context.json ? Context::print(to_json(entry)) : Context::write(describe(entry));
+                return printed && ++count != flags->limit;
+            };
+            auto ok = (*engine)->read_log(Seq{flags->after}, one_project ? scope.project : "", show);
+            if (!ok) return ok.error();
+            if (!printed) return printed.error();
+            return 0;
+        };
+    });
+}
+
+void add_status(CLI::App& app, Context& context) {
+    auto* command = app.add_subcommand("status", "Show how far the log and each projection are");
+    auto digests = std::make_shared<bool>(false);
+    command->add_flag("--digests", *digests, "The SHA-256 of each projection's state, too; with --json always");
+    command->footer(R"(Examples:
+  annal status
+  annal status --json | jq '.projections[] | {name, state, lag_events, digest}')");
+    command->callback([digests, &context] {
+        context.action = [digests, &context]() -> Result<int> {
+            auto engine = context.open_to_read();
+            if (!engine) return engine.error();
+            // A projection that has stopped is what status is there to show: it is not waited for in vain.
+            static_cast<void>((*engine)->wait_for((*engine)->head(), context.wait_max()));
+            const auto status = (*engine)->status(*digests || context.json);
+            if (!status) return status.error();
+            auto ok = context.json ? Context::print(to_json(*status)) : Context::write(describe(*status));
+            if (!ok) return ok.error();
+            return 0;
+        };
+    });
+}
+
+void add_rebuild(CLI::App& app, Context& context) {
+    auto* command = app.add_subcommand("rebuild", "Make projections anew from the log");
+    auto name = std::make_shared<std::string>();
+    command->add_option("PROJECTION,--projection", *name, "Its name, as `status` shows it; all of them when left out");
+    command->footer(R"(Examples:
+  annal rebuild
+  annal rebuild text)");
+    command->callback([name, &context] {
+        context.action = [name, &context]() -> Result<int> {
+            auto engine = context.open_to_read();
+            if (!engine) return engine.error();
+            {
+                Progress progress("rebuilding", !context.json);
+                auto ok =
+                    (*engine)->rebuild(*name, [&](Seq applied, Seq head) { progress.show(applied.value, head.value); });
+                if (!ok) return ok.error();
+            }
+            const auto status = (*engine)->status(context.json);
+            if (!status) return status.error();
+            auto ok = context.json ? Context::print(to_json(*status)) : Context::write(describe(*status));
+            if (!ok) return ok.error();
+            return 0;
+        };
+    });
+}
+
+}  // namespace
+
+void add_operate_commands(CLI::App& app, Context& context) {
+    add_log(app, context);
+    add_status(app, context);
+    add_rebuild(app, context);
+}
+
+}  // namespace annal::cli

@@ -1,0 +1,216 @@
+#include "print.h"
+
+#include "adapters/json.h"
+
+#include <nlohmann/json.hpp>
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <limits>
+
+namespace annal::cli {
+namespace {
+
+constexpr std::size_t indent = 4;
+
+bool starts_character(char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+}
+
+std::size_t characters(std::string_view text) {
+    return static_cast<std::size_t>(std::ranges::count_if(text, starts_character));
+}
+
+std::string content_line(std::string_view content) {
+    const std::size_t columns = terminal_columns();
+    return std::string(indent, ' ') + shorten(content, columns > indent ? columns - indent : 1) + '\n';
+}
+
+// Who, when, what, and the id to go on with.
+std::string headline(const Memory& memory) {
+    std::string line = clean(memory.actor.empty() ? "-" : memory.actor) + " · " + short_time(memory.occurred_at) +
+                       " · " + std::string(to_string(memory.kind())) + " · " + to_string(memory.id);
+    if (memory.forgotten) line += " · forgotten";
+    return line;
+}
+
+std::string explain_line(const HitParts& parts) {
+    std::string line = "text #" + std::to_string(parts.text_rank) + " " + number_text(parts.text, 3) + " = own " +
+                       number_text(parts.own, 3) + " + neighbours " + number_text(parts.neighbours, 3) + " + session " +
+                       number_text(parts.session, 3) + ", speaker x" + number_text(parts.speaker, 2) + ", question x" +
+                       number_text(parts.question, 2);
+    if (parts.vector_rank != 0)
+        line += "; vector #" + std::to_string(parts.vector_rank) + " " + number_text(parts.similarity, 3);
+    if (!parts.matched_terms.empty()) {
+        line += "; terms:";
+        for (const auto& term : parts.matched_terms) line += " " + clean(term);
+    }
+    return std::string(indent, ' ') + line + '\n';
+}
+
+std::string source_text(const Source& source) {
+    if (source.type == SourceType::none) return "";
+    return std::string(to_string(source.type)) + ":" + clean(source.ref);
+}
+
+}  // namespace
+
+std::string clean(std::string_view text) {
+    std::string result;
+    result.reserve(text.size());
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+        if (c1) ++i;
+        result += byte < 0x20 || byte == 0x7F || c1 ? ' ' : text[i];
+    }
+    return result;
+}
+
+std::string shorten(std::string_view text, std::size_t columns) {
+    std::string cleaned = clean(text);
+    if (characters(cleaned) <= columns) return cleaned;
+    std::size_t end = 0;
+    for (std::size_t shown = 0; end < cleaned.size(); ++end)
+        if (starts_character(cleaned[end]) && ++shown == columns) break;
+    cleaned.resize(end);
+    return cleaned + "…";
+}
+
+std::size_t terminal_columns() {
+    winsize size{};
+    if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return std::numeric_limits<std::size_t>::max();
+    return size.ws_col;
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<std::size_t>& right) {
+    std::vector<std::size_t> widths;
+    for (const auto& row : rows)
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            if (i == widths.size()) widths.push_back(0);
+            widths[i] = std::max(widths[i], characters(row[i]));
+        }
+    std::string text;
+    for (const auto& row : rows) {
+        std::string line;
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            const std::string padding(widths[i] - characters(row[i]), ' ');
+            const bool to_right = std::ranges::find(right, i) != right.end();
+            line += (i == 0 ? "" : "  ") + (to_right ? padding + row[i] : row[i] + padding);
+        }
+        line.resize(line.find_last_not_of(' ') + 1);
+        text += line + '\n';
+    }
+    return text;
+}
+
+std::string short_time(Timestamp time) {
+    std::string text = to_string(time).substr(0, 16);
+    std::ranges::replace(text, 'T', ' ');
+    return text;
+}
+
+std::string bytes_text(std::uint64_t bytes) {
+    static constexpr std::array<std::string_view, 4> units{"B", "KiB", "MiB", "GiB"};
+    auto value = static_cast<double>(bytes);
+    std::size_t unit = 0;
+    for (; value >= 1024 && unit + 1 < units.size(); ++unit) value /= 1024;
+    return number_text(value, unit == 0 ? 0 : 1) + " " + std::string(units[unit]);
+}
+
+std::string number_text(double value, int decimals) {
+    std::array<char, 64> text{};
+    const int size = std::snprintf(text.data(), text.size(), "%.*f", decimals, value);
+    return {text.data(), std::min(static_cast<std::size_t>(std::max(size, 0)), text.size() - 1)};
+}
+
+std::string describe(std::string_view done, const Receipt& receipt) {
+    return std::string(done) + " " + to_string(receipt.memory_id) + "  seq " + std::to_string(receipt.seq.value) +
+           ", version " + std::to_string(receipt.version.value) +
+           (receipt.replayed ? " (this key was seen before: nothing was written)" : "") + '\n';
+}
+
+std::string describe(const Memory& memory) {
+    const Json json = to_json(memory);
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& [name, value] : json.items()) {
+        if (name == "content" || value.is_null() || value == "" || value.empty()) continue;
+        if (name == "source" && memory.source.type == SourceType::none) continue;
+        std::string text = value.is_string() ? value.get<std::string>() : to_text(value);
+        if (name == "source") text = source_text(memory.source);
+        rows.push_back({name, clean(text)});
+    }
+    return clean(memory.content) + "\n\n" + table(rows);
+}
+
+std::string describe(const std::vector<Memory>& memories) {
+    std::string text;
+    for (const auto& memory : memories) text += headline(memory) + '\n' + content_line(memory.content);
+    return text.empty() ? "no memories\n" : text;
+}
+
+std::string describe(const SearchAnswer& answer, bool explain) {
+    std::string text;
+    for (std::size_t i = 0; i < answer.hits.size(); ++i) {
+        const auto& hit = answer.hits[i];
+        const std::string rank = std::to_string(i + 1);
+        text += std::string(rank.size() < 2 ? 1 : 0, ' ') + rank + "  " + number_text(hit.score, 3) + "  " +
+                headline(hit.memory) + '\n' + content_line(hit.memory.content);
+        if (explain) text += explain_line(hit.parts);
+    }
+    if (answer.hits.empty()) text = "nothing found\n";
+    for (const auto& note : answer.degraded) text += "degraded: " + clean(note) + '\n';
+    return text;
+}
+
+std::string describe(const std::vector<HistoryEntry>& history) {
+    std::string text;
+    for (const auto& entry : history) {
+        text += "v" + std::to_string(entry.version.value) + "  seq " + std::to_string(entry.seq.value) + "  " +
+                short_time(entry.recorded_at) + "  " + entry.type;
+        if (!entry.actor.empty()) text += "  by " + clean(entry.actor);
+        if (const auto source = source_text(entry.source); !source.empty()) text += "  from " + source;
+        text += '\n';
+        if (!entry.reason.empty()) text += content_line("because " + entry.reason);
+        text += content_line(entry.changes);
+    }
+    return text;
+}
+
+std::string describe(const Engine::LogEntry& entry) {
+    std::string line = std::to_string(entry.seq.value) + "  " + short_time(entry.recorded_at) + "  " + entry.type +
+                       "  " + to_string(entry.memory_id) + "  " + clean(entry.scope.project) +
+                       (entry.actor.empty() ? "" : "  by " + clean(entry.actor)) + "  " + clean(entry.changes);
+    return shorten(line, terminal_columns()) + '\n';
+}
+
+std::string describe(const EngineStatus& status) {
+    std::string text = table({{"head seq", std::to_string(status.head_seq.value)},
+                              {"store", clean(status.store_id)},
+                              {"log", bytes_text(status.log_bytes)},
+                              {"views", bytes_text(status.views_bytes)}});
+    std::vector<std::vector<std::string>> rows{{"projection", "version", "generation", "applied", "lag", "state"}};
+    for (const auto& projection : status.projections)
+        rows.push_back({projection.name, std::to_string(projection.version), std::to_string(projection.generation),
+                        std::to_string(projection.applied_seq.value), std::to_string(projection.lag_events),
+                        projection.state});
+    text += '\n' + table(rows, {1, 2, 3, 4});
+    for (const auto& projection : status.projections) {
+        if (!projection.digest.empty()) text += projection.name + " digest " + projection.digest + '\n';
+        if (!projection.note.empty()) text += projection.name + ": " + clean(projection.note) + '\n';
+        if (!projection.error.empty()) text += projection.name + " error: " + clean(projection.error) + '\n';
+        if (projection.quarantined != 0)
+            text += projection.name + ": " + std::to_string(projection.quarantined) + " events in quarantine\n";
+    }
+    std::vector<std::vector<std::string>> counts;
+    for (const auto& [kind, count] : status.counts) counts.push_back({kind, std::to_string(count)});
+    if (!counts.empty()) text += "\nlive memories\n" + table(counts, {1});
+    return text;
+}
+
+}  // namespace annal::cli
