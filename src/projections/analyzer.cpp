@@ -11,9 +11,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 
 namespace annal {
 namespace {
@@ -85,28 +85,34 @@ bool is_stop_word(std::string_view word) {
 }
 
 struct Analyzer::State {
-    // A cache with one place per hash: what is asked most stays, and it never grows.
-    struct Known {
+    // A cache with one place per hash: what is asked most stays, and it never grows. A place is a cache line.
+    struct alignas(64) Known {
+        Memo memo;
         std::uint8_t word_bytes;
         std::uint8_t stem_bytes;
         bool stop;
-        std::array<char, 30> word;
-        std::array<char, 30> stem;
+        std::array<char, 22> word;
+        std::array<char, 22> stem;
     };
-    static constexpr std::size_t known_count = 1 << 14;
+    static_assert(sizeof(Known) == 64);
+    static constexpr std::size_t known_count = 1 << 15;
 
     struct Stem {
-        std::string_view text;  // Valid until the next.
+        Term term;
         bool stop;
     };
 
     State()
         : stemmer(sb_stemmer_new("english", "UTF_8")),
-          known(static_cast<Known*>(std::calloc(known_count, sizeof(Known)))) {}
+          memory(std::calloc(known_count + 1, sizeof(Known))) {  // Zeroed as it is used.
+        std::size_t space = (known_count + 1) * sizeof(Known);
+        void* aligned = memory;
+        known = static_cast<Known*>(std::align(alignof(Known), known_count * sizeof(Known), aligned, space));
+    }
     ~State() {
         if (breaks != nullptr) ubrk_close(breaks);
         if (stemmer != nullptr) sb_stemmer_delete(stemmer);
-        std::free(known);
+        std::free(memory);
     }
     State(const State&) = delete;
     State& operator=(const State&) = delete;
@@ -264,18 +270,43 @@ struct Analyzer::State {
     }
 
     Stem stem(std::string_view word) {
-        if (word.size() > Known{}.word.size()) return {stem_uncached(word), is_stop_word(word)};
-        auto& place = known[std::hash<std::string_view>{}(word) % known_count];
+        if (word.size() > Known{}.word.size()) return {{stem_uncached(word)}, is_stop_word(word)};
+        auto& place = known[hash(word) % known_count];
         if (place.word_bytes != word.size() || std::memcmp(place.word.data(), word.data(), word.size()) != 0) {
             const auto found = stem_uncached(word);
-            if (found.size() > place.stem.size()) return {found, false};
+            if (found.size() > place.stem.size()) return {{found}, is_stop_word(word)};
+            place.memo = {};
             place.word_bytes = static_cast<std::uint8_t>(word.size());
             place.stem_bytes = static_cast<std::uint8_t>(found.size());
             place.stop = is_stop_word(word);
             std::memcpy(place.word.data(), word.data(), word.size());
             std::memcpy(place.stem.data(), found.data(), found.size());
         }
-        return {{place.stem.data(), place.stem_bytes}, place.stop};
+        return {{{place.stem.data(), place.stem_bytes}, &place.memo}, place.stop};
+    }
+
+    // Of a short word, asked for with every word there is. All its bytes count.
+    static std::size_t hash(std::string_view word) {
+        const auto read = [&](std::size_t at, auto value) {
+            std::memcpy(&value, word.data() + at, sizeof value);
+            return std::uint64_t{value};
+        };
+        const auto size = word.size();
+        std::uint64_t hash = size;
+        const auto mix = [&](std::uint64_t bytes) {
+            hash = (hash ^ bytes) * 0x9e3779b97f4a7c15;
+            hash ^= hash >> 32;
+        };
+        std::size_t at = 0;
+        for (; at + 8 <= size; at += 8) mix(read(at, std::uint64_t{}));
+        if (size >= 8) {
+            mix(read(size - 8, std::uint64_t{}));
+        } else if (size >= 4) {
+            mix(read(0, std::uint32_t{}) << 32 | read(size - 4, std::uint32_t{}));
+        } else if (size > 0) {
+            mix(read(0, std::uint8_t{}) << 16 | read(size / 2, std::uint8_t{}) << 8 | read(size - 1, std::uint8_t{}));
+        }
+        return hash;
     }
 
     std::string_view stem_uncached(std::string_view word) {
@@ -286,25 +317,39 @@ struct Analyzer::State {
         return {reinterpret_cast<const char*>(stem), static_cast<std::size_t>(sb_stemmer_length(stemmer))};
     }
 
-    // Appends the word's term, and those of its parts; says whether it was a stop word that was dropped.
-    bool add_terms(std::string_view word, bool keep_stop_words, std::vector<std::string>& out) {
+    // Gives the word's term, and those of its parts; says whether it was a stop word that was dropped.
+    template <class Emit>
+    bool word_terms(std::string_view word, bool keep_stop_words, Emit& emit) {
         const auto found = stem(word);
         if (found.stop && !keep_stop_words) return true;
-        out.emplace_back(found.text);
+        emit(found.term);
         if (word.find_first_of("_.") == std::string_view::npos) return false;
         if (word.find_first_not_of("0123456789.,;'_") == std::string_view::npos) return false;  // A number.
         while (!word.empty()) {
             const auto part = word.substr(0, word.find_first_of("_."));
             if (part.size() > 1) {
                 const auto known_part = stem(part);
-                if (!known_part.stop) out.emplace_back(known_part.text);
+                if (!known_part.stop) emit(known_part.term);
             }
             word.remove_prefix(std::min(word.size(), part.size() + 1));
         }
         return false;
     }
 
+    template <class Emit>
+    void each_term(std::string_view text, Emit&& emit) {
+        bool any = false;
+        bool dropped = false;
+        const auto counted = [&](const Term& term) {
+            any = true;
+            emit(term);
+        };
+        each_word(text, [&](std::string_view word) { dropped |= word_terms(word, false, counted); });
+        if (!any && dropped) each_word(text, [&](std::string_view word) { word_terms(word, true, counted); });
+    }
+
     sb_stemmer* stemmer;
+    void* memory;
     Known* known;
     UBreakIterator* breaks = nullptr;  // Made when first needed.
     std::string buffer;                // The word being given out; only grows.
@@ -315,12 +360,17 @@ struct Analyzer::State {
 Analyzer::Analyzer() : state_(std::make_unique<State>()) {}
 Analyzer::~Analyzer() = default;
 
+std::uint64_t Analyzer::new_owner() {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+}
+
+void Analyzer::terms(std::string_view text, TermSink& out) {
+    state_->each_term(text, [&](const Term& term) { out.add(term); });
+}
+
 void Analyzer::terms(std::string_view text, std::vector<std::string>& out) {
-    const auto before = out.size();
-    bool dropped = false;
-    state_->each_word(text, [&](std::string_view word) { dropped |= state_->add_terms(word, false, out); });
-    if (out.size() == before && dropped)
-        state_->each_word(text, [&](std::string_view word) { state_->add_terms(word, true, out); });
+    state_->each_term(text, [&](const Term& term) { out.emplace_back(term.text); });
 }
 
 void Analyzer::words(std::string_view text, std::vector<std::string>& out) {

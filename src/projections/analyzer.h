@@ -21,10 +21,30 @@ class Analyzer {
     Analyzer(const Analyzer&) = delete;
     Analyzer& operator=(const Analyzer&) = delete;
 
-    // Appends the terms of `text` in order, repeats kept. UTF-8; bytes that are not are passed over. A name made of
+    // A place beside a word the analyzer remembers, for whoever looks its term up: what it leaves there, under its own
+    // number, comes back with the same word. Numbers from new_owner() are used once.
+    struct Memo {
+        std::uint64_t owner = 0;
+        void* value = nullptr;
+    };
+    static std::uint64_t new_owner();
+    struct Term {
+        std::string_view text;
+        Memo* memo = nullptr;  // Null: the word is too long to be remembered.
+    };
+    class TermSink {
+     public:
+        virtual void add(const Term& term) = 0;  // It and its parts are valid during the call.
+
+     protected:
+        ~TermSink() = default;
+    };
+
+    // Gives the terms of `text` in order, repeats kept. UTF-8; bytes that are not are passed over. A name made of
     // parts (load_page, main.cpp) gives itself and its parts. A text of stop words alone keeps them: "The Who" can be
     // found.
-    void terms(std::string_view text, std::vector<std::string>& out);
+    void terms(std::string_view text, TermSink& out);
+    void terms(std::string_view text, std::vector<std::string>& out);  // Appends them.
     // Appends the words, folded but neither stemmed nor dropped: for names.
     void words(std::string_view text, std::vector<std::string>& out);
 

@@ -127,6 +127,7 @@ bool Follower::next_turn() {
             idle_told_ = true;
             lock.unlock();
             arena_ = {};  // A batch's worth of memory, needed again only when there is much to do.
+            space_->settle();
             if (const auto idle = guarded([&] { return projector_.idle(); }); !idle) {
                 error_ = idle.error().message;
                 tell("warning", "housekeeping failed: " + error_);

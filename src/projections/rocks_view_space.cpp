@@ -4,6 +4,7 @@
 #include "rocks_view_batch.h"
 
 #include <rocksdb/db.h>
+#include <rocksdb/experimental.h>
 #include <rocksdb/write_batch.h>
 #include <unistd.h>
 
@@ -97,7 +98,18 @@ class Space : public ViewSpace {
         return std::make_unique<Iterator>(slot_->column(), nullptr, nullptr);
     }
     std::unique_ptr<ViewBatch> new_batch() override { return std::make_unique<Batch>(slot_); }
-    Status write(ViewBatch& batch) override { return static_cast<Batch&>(batch).write(*slot_->column()); }
+    Status write(ViewBatch& batch) override {
+        auto& own = static_cast<Batch&>(batch);
+        unsettled_ |= own.is_bulk();
+        return own.write(*slot_->column());
+    }
+    void settle() override {
+        if (!unsettled_) return;
+        const auto column = slot_->column();
+        rocksdb::experimental::SuggestCompactRange(&column->db(), column->handle(), nullptr, nullptr)
+            .PermitUncheckedError();
+        unsettled_ = false;
+    }
 
     // A new column family in place of the old: at once, whatever its size, and readers of the old one go on.
     Status clear() override {
@@ -127,7 +139,10 @@ class Space : public ViewSpace {
  private:
     std::shared_ptr<Slot> slot_;
     rocksdb::ColumnFamilyOptions options_;
+    bool unsettled_ = false;  // The writer's thread alone.
 };
+
+constexpr std::string_view bulk_prefix = "bulk-";
 
 }  // namespace
 
@@ -174,6 +189,16 @@ Column::~Column() {
 Error Column::failed_read(const rocksdb::Status& status) const {
     if (is_damage(status)) damaged_ = true;
     return view_error(status, "reading a view");
+}
+
+std::string Column::bulk_path() const {
+    return (std::filesystem::path(db().GetName()) / bulk_prefix).string() + std::to_string(handle_->GetID());
+}
+
+void remove_bulk_files(const std::filesystem::path& keys) {
+    std::error_code ignored;  // What stays is written over.
+    for (std::filesystem::directory_iterator at(keys, ignored), end; !ignored && at != end; at.increment(ignored))
+        if (at->path().filename().string().starts_with(bulk_prefix)) std::filesystem::remove(at->path(), ignored);
 }
 
 std::unique_ptr<ViewSpace> make_space(std::shared_ptr<Slot> slot, rocksdb::ColumnFamilyOptions options) {

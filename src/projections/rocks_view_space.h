@@ -59,6 +59,8 @@ class Column {
     rocksdb::DB& db() const { return database_->db(); }
     rocksdb::ColumnFamilyHandle* handle() const { return handle_; }
 
+    std::string bulk_path() const;  // Of the file being made for it.
+
     bool damaged() const { return damaged_; }
     // The error of a failed read; damage is remembered.
     Error failed_read(const rocksdb::Status& status) const;
@@ -86,6 +88,9 @@ class Slot {
     mutable std::mutex mutex_;
     std::shared_ptr<const Column> column_;
 };
+
+// What a crash left of a file that was being made, in the directory of `keys`.
+void remove_bulk_files(const std::filesystem::path& keys);
 
 std::unique_ptr<ViewSpace> make_space(std::shared_ptr<Slot> slot, rocksdb::ColumnFamilyOptions options);
 

@@ -19,7 +19,7 @@
 namespace annal {
 
 struct RuntimeOptions {
-    std::size_t batch_events_max = 8192;
+    std::size_t batch_events_max = 32'768;
     std::size_t batch_bytes_max = std::size_t{32} << 20;
     unsigned tries_max = 3;  // Of a failing event, before it is quarantined.
     Clock* clock = nullptr;  // For lag in seconds. Null: the system's.

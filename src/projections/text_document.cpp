@@ -9,30 +9,27 @@
 namespace annal {
 namespace {
 
-using Terms = std::vector<std::string>;
+using Terms = Analyzer::TermSink;
 
 std::string_view view(const flatbuffers::String* text) {
     return text == nullptr ? std::string_view{} : std::string_view(text->c_str(), text->size());
 }
 
-std::vector<std::string>& open(TextDocument& document, TextSection which) {
-    auto& section = document.section(which);
-    section.given = true;
-    return section.terms;
+TextSink& open(TextDocument& document, TextSection which, TextSink& terms) {
+    document.given[static_cast<std::size_t>(which)] = true;
+    terms.begin(which);
+    return terms;
 }
 
 void clear(TextDocument& document) {
-    for (auto& section : document.sections) {
-        section.given = false;
-        section.terms.clear();
-    }
+    document.given = {};
     document.spoken = false;
     document.questions = {};
     document.speaker_words.clear();
 }
 
-void read_content(const flatbuffers::String* content, Analyzer& analyzer, TextDocument& document) {
-    analyzer.terms(view(content), open(document, TextSection::content));
+void read_content(const flatbuffers::String* content, Analyzer& analyzer, TextDocument& document, TextSink& terms) {
+    analyzer.terms(view(content), open(document, TextSection::content, terms));
     document.questions = Analyzer::questions(view(content));
 }
 
@@ -93,33 +90,33 @@ void read_date(Timestamp time, Analyzer& analyzer, Terms& out) {
 
 }  // namespace
 
-void read_recorded(const EventView& event, Analyzer& analyzer, TextDocument& document) {
+void read_recorded(const EventView& event, Analyzer& analyzer, TextDocument& document, TextSink& terms) {
     clear(document);
     const auto& body = *event.table().body_as_MemoryRecorded();
-    read_content(body.content(), analyzer, document);
-    read_fields(body, analyzer, open(document, TextSection::fields));
-    read_tags(body.tags(), analyzer, open(document, TextSection::tags));
-    read_metadata(view(body.metadata()), analyzer, open(document, TextSection::metadata));
-    auto& date = open(document, TextSection::date);
-    auto& speaker = open(document, TextSection::speaker);
+    read_content(body.content(), analyzer, document, terms);
+    read_fields(body, analyzer, open(document, TextSection::fields, terms));
+    read_tags(body.tags(), analyzer, open(document, TextSection::tags, terms));
+    read_metadata(view(body.metadata()), analyzer, open(document, TextSection::metadata, terms));
     document.spoken = event.source_type() == SourceType::message;
+    auto& date = open(document, TextSection::date, terms);
+    if (document.spoken) read_date(event.occurred_at(), analyzer, date);
+    auto& speaker = open(document, TextSection::speaker, terms);
     if (!document.spoken) return;
-    read_date(event.occurred_at(), analyzer, date);
     analyzer.terms(event.actor(), speaker);
     analyzer.words(event.actor(), document.speaker_words);
 }
 
-void read_revised(const EventView& event, bool spoken, Analyzer& analyzer, TextDocument& document) {
+void read_revised(const EventView& event, bool spoken, Analyzer& analyzer, TextDocument& document, TextSink& terms) {
     clear(document);
     const auto& body = *event.table().body_as_MemoryRevised();
     document.spoken = spoken;
-    if (body.content() != nullptr) read_content(body.content(), analyzer, document);
-    if (body.fields() != nullptr) read_fields(body, analyzer, open(document, TextSection::fields));
-    if (body.tags() != nullptr) read_tags(body.tags(), analyzer, open(document, TextSection::tags));
+    if (body.content() != nullptr) read_content(body.content(), analyzer, document, terms);
+    if (body.fields() != nullptr) read_fields(body, analyzer, open(document, TextSection::fields, terms));
+    if (body.tags() != nullptr) read_tags(body.tags(), analyzer, open(document, TextSection::tags, terms));
     if (body.metadata() != nullptr)
-        read_metadata(view(body.metadata()), analyzer, open(document, TextSection::metadata));
+        read_metadata(view(body.metadata()), analyzer, open(document, TextSection::metadata, terms));
     if (spoken && body.occurred_at())
-        read_date(Timestamp{*body.occurred_at()}, analyzer, open(document, TextSection::date));
+        read_date(Timestamp{*body.occurred_at()}, analyzer, open(document, TextSection::date, terms));
 }
 
 }  // namespace annal

@@ -24,22 +24,27 @@ inline constexpr std::size_t text_section_count = 6;
 inline constexpr std::array text_section_table{TextSection::content,  TextSection::fields, TextSection::tags,
                                                TextSection::metadata, TextSection::date,   TextSection::speaker};
 
-// What an event says of each section. Used again for the next event: it keeps its memory.
+// What an event says beside the terms. Used again for the next event: it keeps its memory.
 struct TextDocument {
-    struct Section {
-        bool given = false;              // The event says something of it, be it that it is empty.
-        std::vector<std::string> terms;  // In order, with repeats: what counts double is there twice.
-    };
-    std::array<Section, text_section_count> sections;
+    std::array<bool, text_section_count> given{};  // The event says something of it, be it that it is empty.
     bool spoken = false;
     Analyzer::Questions questions;           // Of the content.
     std::vector<std::string> speaker_words;  // Folded.
 
-    Section& section(TextSection which) { return sections[static_cast<std::size_t>(which)]; }
+    bool gives(TextSection which) const { return given[static_cast<std::size_t>(which)]; }
+};
+
+// Takes the terms, section after section, in order and with repeats: what counts double comes twice.
+class TextSink : public Analyzer::TermSink {
+ public:
+    virtual void begin(TextSection section) = 0;
+
+ protected:
+    ~TextSink() = default;
 };
 
 // Of a MemoryRecorded: every section. Of a MemoryRevised: those it changes; `spoken`: the memory it revises is.
-void read_recorded(const EventView& event, Analyzer& analyzer, TextDocument& document);
-void read_revised(const EventView& event, bool spoken, Analyzer& analyzer, TextDocument& document);
+void read_recorded(const EventView& event, Analyzer& analyzer, TextDocument& document, TextSink& terms);
+void read_revised(const EventView& event, bool spoken, Analyzer& analyzer, TextDocument& document, TextSink& terms);
 
 }  // namespace annal

@@ -220,6 +220,7 @@ void TextPostings::remove(Term& term, ViewBatch& batch) {
     std::erase(changed_, &term);
     by_number_.erase(term.number);
     terms_.remove(term);
+    owner_ = Analyzer::new_owner();
 }
 
 void TextPostings::finish(ViewBatch& batch) {

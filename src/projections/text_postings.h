@@ -4,6 +4,7 @@
 // between others changes the block it belongs to; so the blocks depend on the order of events alone, not on batches.
 #pragma once
 
+#include "analyzer.h"
 #include "text_codec.h"
 #include "view_store.h"
 
@@ -31,7 +32,8 @@ struct TextTerm {
     std::string run;
     bool changed = false;
     bool stored = false;        // The dictionary has it.
-    std::uint32_t counted = 0;  // Zero but while the terms of one memory are counted.
+    std::uint32_t counted = 0;  // Both zero but while the terms of one memory are counted: in all of it,
+    std::uint32_t in_section = 0;
 };
 
 // Terms by text: one probe, one comparison, as every word of every memory asks here.
@@ -61,8 +63,15 @@ class TextPostings {
 
     using Term = TextTerm;
 
-    // A term by name; made, with the next number, when there is none yet. Valid until removed or committed.
+    // A term by name; made, with the next number, when there is none yet. Valid until removed.
     Result<Term*> resolve(std::string_view text, const ViewBatch& batch, std::uint32_t& numbers);
+    // The same, with one look at what was left beside the word the last time.
+    Result<Term*> resolve(const Analyzer::Term& term, const ViewBatch& batch, std::uint32_t& numbers) {
+        if (term.memo != nullptr && term.memo->owner == owner_) return static_cast<Term*>(term.memo->value);
+        auto found = resolve(term.text, batch, numbers);
+        if (found && term.memo != nullptr) *term.memo = {owner_, *found};
+        return found;
+    }
     // internal: no such term.
     Result<Term*> by_number(std::uint32_t number, const ViewBatch& batch);
 
@@ -89,6 +98,7 @@ class TextPostings {
     const ViewSpace& space_;
     std::string prefix_;
     bool complete_;  // Every term of the project is in memory.
+    std::uint64_t owner_ = Analyzer::new_owner();  // Another one when a term goes: what was left of it is void.
     TermTable terms_;
     std::unordered_map<std::uint32_t, Term*> by_number_;
     std::vector<Term*> changed_;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace annal {
 namespace {
@@ -41,7 +42,45 @@ std::uint8_t in_255ths(float share) {
     return static_cast<std::uint8_t>(std::lround(share * 255));
 }
 
+// The terms themselves, counted one by one.
+class Collector final : public TextSink {
+ public:
+    explicit Collector(TextSections<std::string>& sections) : sections_(sections) {}
+    void begin(TextSection section) override {
+        at_ = &sections_[static_cast<std::size_t>(section)];
+        at_->clear();
+    }
+    void add(const Analyzer::Term& term) override { at_->push_back({std::string(term.text), 1}); }
+
+ private:
+    TextSections<std::string>& sections_;
+    std::vector<TermTf<std::string>>* at_ = nullptr;
+};
+
 }  // namespace
+
+class TextProject::Resolver final : public TextSink {
+ public:
+    Resolver(TextProject& project, const ViewBatch& batch) : project_(project), batch_(batch) {}
+    void begin(TextSection section) override {
+        at_ = &project_.resolved_[static_cast<std::size_t>(section)];
+        at_->clear();
+    }
+    void add(const Analyzer::Term& term) override {
+        auto found = project_.postings_.resolve(term, batch_, project_.edit().counters().terms);
+        if (found)
+            at_->push_back(*found);
+        else if (status_)
+            status_ = found.error();
+    }
+    const Status& status() const { return status_; }
+
+ private:
+    TextProject& project_;
+    const ViewBatch& batch_;
+    std::vector<TextPostings::Term*>* at_ = nullptr;
+    Status status_ = Done{};
+};
 
 TextProject::TextProject(const ViewSpace& space, std::string prefix, std::shared_ptr<const TextTable> table)
     : prefix_(std::move(prefix)), table_(std::move(table)), postings_(space, prefix_, table_->size() == 0) {}
@@ -82,11 +121,11 @@ Status TextProject::apply(const EventView& event, Analyzer& analyzer, ViewBatch&
 }
 
 Status TextProject::record(const EventView& event, Analyzer& analyzer, ViewBatch& batch) {
-    read_recorded(event, analyzer, document_);
-    resolved_.clear();
-    for (std::size_t i = 0; i < text_section_count; ++i)
-        if (auto done = number(document_.sections[i].terms, batch, forward_.sections[i], &resolved_); !done)
-            return done;
+    Resolver resolver(*this, batch);
+    read_recorded(event, analyzer, document_, resolver);
+    if (!resolver.status()) return resolver.status();
+    counted_.clear();
+    for (std::size_t i = 0; i < text_section_count; ++i) count(resolved_[i], forward_.sections[i], counted_);
 
     auto found = session(event, batch);
     if (!found) return found.error();
@@ -114,12 +153,10 @@ Status TextProject::record(const EventView& event, Analyzer& analyzer, ViewBatch
     encode(forward_, row_);
     batch.put(text_codec::key(prefix_, 'f', memory_id), row_);
 
-    const auto length = static_cast<std::uint32_t>(resolved_.size());
-    for (auto* term : resolved_) ++term->counted;
-    for (auto* term : resolved_) {
-        if (term->counted == 0) continue;  // A repeat.
-        postings_.append(*term, {slot, term->counted});
-        term->counted = 0;
+    std::uint32_t length = 0;
+    for (auto* term : counted_) {
+        length += term->counted;
+        postings_.append(*term, {slot, std::exchange(term->counted, 0)});
     }
     entry(slot).length = length;
     ++edit().statistics().memories;
@@ -138,12 +175,14 @@ Status TextProject::revise(const EventView& event, Analyzer& analyzer, ViewBatch
     const auto slot = forward->slot;
     if (slot >= edit().table().size()) return damaged();
     const auto before = total(forward->sections);
-    read_revised(event, edit().table()[slot].spoken, analyzer, document_);
-    for (std::size_t i = 0; i < text_section_count; ++i) {
-        if (!document_.sections[i].given) continue;
-        if (auto done = number(document_.sections[i].terms, batch, forward->sections[i]); !done) return done;
-    }
-    if (document_.section(TextSection::content).given) {
+    Resolver resolver(*this, batch);
+    read_revised(event, edit().table()[slot].spoken, analyzer, document_, resolver);
+    if (!resolver.status()) return resolver.status();
+    counted_.clear();
+    for (std::size_t i = 0; i < text_section_count; ++i)
+        if (document_.given[i]) count(resolved_[i], forward->sections[i], counted_);
+    for (auto* term : counted_) term->counted = 0;
+    if (document_.gives(TextSection::content)) {
         entry(slot).asks = document_.questions.asks;
         entry(slot).asked = in_255ths(document_.questions.asked_share);
     }
@@ -161,13 +200,9 @@ Status TextProject::revise_parked(const EventView& event, Analyzer& analyzer, Vi
     if (!parked) return parked.error();
 
     if (parked->slot >= edit().table().size()) return damaged();
-    read_revised(event, edit().table()[parked->slot].spoken, analyzer, document_);
-    for (std::size_t i = 0; i < text_section_count; ++i) {
-        if (!document_.sections[i].given) continue;
-        parked->sections[i].clear();
-        for (const auto& term : document_.sections[i].terms) parked->sections[i].push_back({term, 1});
-    }
-    if (document_.section(TextSection::content).given) {
+    Collector collector(parked->sections);
+    read_revised(event, edit().table()[parked->slot].spoken, analyzer, document_, collector);
+    if (document_.gives(TextSection::content)) {
         parked->asks = document_.questions.asks;
         parked->asked = in_255ths(document_.questions.asked_share);
     }
@@ -246,17 +281,16 @@ Status TextProject::restore(const EventView& event, ViewBatch& batch) {
     return replace(forward.slot, {}, total(forward.sections), batch);
 }
 
-Status TextProject::number(const std::vector<std::string>& terms, const ViewBatch& batch, std::vector<Term>& out,
-                           std::vector<TextPostings::Term*>* resolved) {
+void TextProject::count(const std::vector<TextPostings::Term*>& terms, std::vector<Term>& out,
+                        std::vector<TextPostings::Term*>& all) {
     out.clear();
-    for (const auto& text : terms) {
-        auto term = postings_.resolve(text, batch, edit().counters().terms);
-        if (!term) return term.error();
-        out.push_back({(*term)->number, 1});
-        if (resolved != nullptr) resolved->push_back(*term);
+    for (auto* term : terms) {
+        ++term->in_section;
+        if (term->counted++ == 0) all.push_back(term);
     }
-    merge_terms(out);
-    return Done{};
+    for (auto* term : terms)
+        if (term->in_section != 0) out.push_back({term->number, std::exchange(term->in_section, 0)});
+    std::ranges::sort(out, {}, &Term::term);
 }
 
 Status TextProject::replace(std::uint32_t slot, const std::vector<Term>& before, const std::vector<Term>& after,

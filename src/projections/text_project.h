@@ -7,6 +7,7 @@
 #include "text_postings.h"
 #include "text_table.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -56,9 +57,10 @@ class TextProject {
     Status restore(const EventView& event, ViewBatch& batch);
     Status revise_parked(const EventView& event, Analyzer& analyzer, ViewBatch& batch);
 
-    // Terms to numbers, counted; made where there is none. Adds each occurrence to `resolved` unless it is null.
-    Status number(const std::vector<std::string>& terms, const ViewBatch& batch, std::vector<Term>& out,
-                  std::vector<TextPostings::Term*>* resolved = nullptr);
+    class Resolver;  // Terms of an event to those of the project.
+    // A section's terms as numbers, counted; those of the whole memory are counted on in `all`.
+    static void count(const std::vector<TextPostings::Term*>& terms, std::vector<Term>& out,
+                      std::vector<TextPostings::Term*>& all);
     // Makes the slot's postings and length those of `after`.
     Status replace(std::uint32_t slot, const std::vector<Term>& before, const std::vector<Term>& after,
                    ViewBatch& batch);
@@ -92,9 +94,10 @@ class TextProject {
     std::uint32_t ids_chunk_ = no_slot;
     std::string ids_;
     bool ids_changed_ = false;
-    TextDocument document_;  // Kept for their memory, as the next three.
+    TextDocument document_;  // Kept for their memory, as the next four.
     ForwardEntry forward_;
-    std::vector<TextPostings::Term*> resolved_;
+    std::array<std::vector<TextPostings::Term*>, text_section_count> resolved_;  // In order, with repeats.
+    std::vector<TextPostings::Term*> counted_;
     std::string row_;
 };
 

@@ -154,6 +154,7 @@ class RocksViewStore : public ViewStore {
             for (const auto& name : names) all.emplace_back(name, space_options_);
             return all;
         }();
+        rocks_view::remove_bulk_files(keys);
         rocksdb::DB* db = nullptr;
         std::vector<rocksdb::ColumnFamilyHandle*> handles;
         if (auto status = rocksdb::DB::Open(database, keys, families, &handles, &db); !status.ok()) return status;
