@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 
 namespace annal {
@@ -85,34 +84,35 @@ bool is_stop_word(std::string_view word) {
 }
 
 struct Analyzer::State {
-    // A cache with one place per hash: what is asked most stays, and it never grows. A place is a cache line.
+    // The words met so far with their stems, in a table that is emptied when it would grow too big: what is frequent is
+    // soon back. A place is a cache line.
     struct alignas(64) Known {
         Memo memo;
-        std::uint8_t word_bytes;
-        std::uint8_t stem_bytes;
-        bool stop;
+        std::uint8_t word_bytes = 0;  // 0: free.
+        std::uint8_t stem_bytes = 0;
+        bool stop = false;
         std::array<char, 22> word;
         std::array<char, 22> stem;
     };
     static_assert(sizeof(Known) == 64);
-    static constexpr std::size_t known_count = 1 << 15;
+    static constexpr std::size_t known_places_min = 1 << 8;
+    static constexpr std::size_t known_places_max = 1 << 16;
+
+    struct Word {  // Of the text in hand; its characters are in `words_text`.
+        std::uint32_t begin;
+        std::uint32_t size;
+        std::size_t hash;
+    };
 
     struct Stem {
         Term term;
         bool stop;
     };
 
-    State()
-        : stemmer(sb_stemmer_new("english", "UTF_8")),
-          memory(std::calloc(known_count + 1, sizeof(Known))) {  // Zeroed as it is used.
-        std::size_t space = (known_count + 1) * sizeof(Known);
-        void* aligned = memory;
-        known = static_cast<Known*>(std::align(alignof(Known), known_count * sizeof(Known), aligned, space));
-    }
+    State() : stemmer(sb_stemmer_new("english", "UTF_8")) {}
     ~State() {
         if (breaks != nullptr) ubrk_close(breaks);
         if (stemmer != nullptr) sb_stemmer_delete(stemmer);
-        std::free(memory);
     }
     State(const State&) = delete;
     State& operator=(const State&) = delete;
@@ -269,20 +269,44 @@ struct Analyzer::State {
         return {buffer.data(), U_SUCCESS(status) ? static_cast<std::size_t>(size) : 0};
     }
 
-    Stem stem(std::string_view word) {
+    Stem stem(std::string_view word, std::size_t hash) {
         if (word.size() > Known{}.word.size()) return {{stem_uncached(word)}, is_stop_word(word)};
-        auto& place = known[hash(word) % known_count];
-        if (place.word_bytes != word.size() || std::memcmp(place.word.data(), word.data(), word.size()) != 0) {
-            const auto found = stem_uncached(word);
-            if (found.size() > place.stem.size()) return {{found}, is_stop_word(word)};
-            place.memo = {};
-            place.word_bytes = static_cast<std::uint8_t>(word.size());
-            place.stem_bytes = static_cast<std::uint8_t>(found.size());
-            place.stop = is_stop_word(word);
-            std::memcpy(place.word.data(), word.data(), word.size());
-            std::memcpy(place.stem.data(), found.data(), found.size());
+        auto at = hash & (known.size() - 1);
+        for (; known[at].word_bytes != 0; at = (at + 1) & (known.size() - 1)) {
+            auto& place = known[at];
+            if (place.word_bytes == word.size() && std::memcmp(place.word.data(), word.data(), word.size()) == 0)
+                return {{{place.stem.data(), place.stem_bytes}, &place.memo}, place.stop};
         }
-        return {{{place.stem.data(), place.stem_bytes}, &place.memo}, place.stop};
+        const auto found = stem_uncached(word);
+        const bool stop = is_stop_word(word);
+        if (found.size() > Known{}.stem.size()) return {{found}, stop};
+        if (2 * ++known_count > known.size()) {
+            make_room();
+            for (at = hash & (known.size() - 1); known[at].word_bytes != 0;) at = (at + 1) & (known.size() - 1);
+        }
+        auto& place = known[at];
+        place.word_bytes = static_cast<std::uint8_t>(word.size());
+        place.stem_bytes = static_cast<std::uint8_t>(found.size());
+        place.stop = stop;
+        std::memcpy(place.word.data(), word.data(), word.size());
+        std::memcpy(place.stem.data(), found.data(), found.size());
+        return {{{place.stem.data(), place.stem_bytes}, &place.memo}, stop};
+    }
+
+    void make_room() {
+        if (known.size() >= known_places_max) {
+            known.assign(known.size(), Known{});
+            known_count = 1;
+            return;
+        }
+        std::vector<Known> old(2 * known.size());
+        old.swap(known);
+        for (const auto& place : old) {
+            if (place.word_bytes == 0) continue;
+            auto at = hash({place.word.data(), place.word_bytes}) & (known.size() - 1);
+            while (known[at].word_bytes != 0) at = (at + 1) & (known.size() - 1);
+            known[at] = place;
+        }
     }
 
     // Of a short word, asked for with every word there is. All its bytes count.
@@ -319,8 +343,8 @@ struct Analyzer::State {
 
     // Gives the word's term, and those of its parts; says whether it was a stop word that was dropped.
     template <class Emit>
-    bool word_terms(std::string_view word, bool keep_stop_words, Emit& emit) {
-        const auto found = stem(word);
+    bool word_terms(std::string_view word, std::size_t word_hash, bool keep_stop_words, Emit& emit) {
+        const auto found = stem(word, word_hash);
         if (found.stop && !keep_stop_words) return true;
         emit(found.term);
         if (word.find_first_of("_.") == std::string_view::npos) return false;
@@ -328,7 +352,7 @@ struct Analyzer::State {
         while (!word.empty()) {
             const auto part = word.substr(0, word.find_first_of("_."));
             if (part.size() > 1) {
-                const auto known_part = stem(part);
+                const auto known_part = stem(part, hash(part));
                 if (!known_part.stop) emit(known_part.term);
             }
             word.remove_prefix(std::min(word.size(), part.size() + 1));
@@ -338,19 +362,35 @@ struct Analyzer::State {
 
     template <class Emit>
     void each_term(std::string_view text, Emit&& emit) {
+        // All words first, so that the places of those to come are on their way while one is looked at.
+        words.clear();
+        words_text.clear();
+        each_word(text, [&](std::string_view word) {
+            const auto word_hash = hash(word);
+            __builtin_prefetch(&known[word_hash & (known.size() - 1)]);
+            words.push_back(
+                {static_cast<std::uint32_t>(words_text.size()), static_cast<std::uint32_t>(word.size()), word_hash});
+            words_text.append(word);
+        });
         bool any = false;
-        bool dropped = false;
         const auto counted = [&](const Term& term) {
             any = true;
             emit(term);
         };
-        each_word(text, [&](std::string_view word) { dropped |= word_terms(word, false, counted); });
-        if (!any && dropped) each_word(text, [&](std::string_view word) { word_terms(word, true, counted); });
+        const auto pass = [&](bool keep_stop_words) {
+            bool dropped = false;
+            for (const auto& [begin, size, word_hash] : words)
+                dropped |= word_terms({words_text.data() + begin, size}, word_hash, keep_stop_words, counted);
+            return dropped;
+        };
+        if (pass(false) && !any) pass(true);
     }
 
     sb_stemmer* stemmer;
-    void* memory;
-    Known* known;
+    std::vector<Known> known = std::vector<Known>(known_places_min);
+    std::size_t known_count = 0;
+    std::vector<Word> words;
+    std::string words_text;
     UBreakIterator* breaks = nullptr;  // Made when first needed.
     std::string buffer;                // The word being given out; only grows.
     std::u16string wide;

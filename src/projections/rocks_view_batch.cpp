@@ -25,12 +25,35 @@ Result<std::optional<std::string>> get(const Column& column, const rocksdb::Read
     return column.failed_read(status);
 }
 
+std::uint32_t Batch::find(std::string_view key, std::size_t hash) const {
+    for (auto at = hash & (table_.size() - 1); table_[at] != 0; at = (at + 1) & (table_.size() - 1)) {
+        const auto& found = entries_[table_[at] - 1];
+        if (found.hash == hash && found.key == key) return table_[at];
+    }
+    return 0;
+}
+
 Batch::Entry& Batch::entry(std::string_view key) {
-    if (const auto found = entries_.find(key); found != entries_.end()) return found->second;
+    const auto hash = std::hash<std::string_view>{}(key);
+    if (const auto found = find(key, hash); found != 0) return entries_[found - 1];
+    if (2 * (entries_.size() + 1) > table_.size()) grow();
     auto* copy = static_cast<char*>(memory_.allocate(key.size() + 1, 1));
     std::copy(key.begin(), key.end(), copy);
     bytes_ += key.size() + 16;
-    return entries_.emplace(std::string_view(copy, key.size()), Entry{}).first->second;
+    entries_.push_back({.key = {copy, key.size()}, .hash = hash});
+    auto at = hash & (table_.size() - 1);
+    while (table_[at] != 0) at = (at + 1) & (table_.size() - 1);
+    table_[at] = static_cast<std::uint32_t>(entries_.size());
+    return entries_.back();
+}
+
+void Batch::grow() {
+    table_.assign(2 * table_.size(), 0);
+    for (std::uint32_t i = 0; i < entries_.size(); ++i) {
+        auto at = entries_[i].hash & (table_.size() - 1);
+        while (table_[at] != 0) at = (at + 1) & (table_.size() - 1);
+        table_[at] = i + 1;
+    }
 }
 
 void Batch::put(std::string_view key, std::string_view value) {
@@ -38,13 +61,13 @@ void Batch::put(std::string_view key, std::string_view value) {
     if (own.value == nullptr || value.size() > own.capacity) {
         // Room to grow: a value that is written again and again, longer each time, takes twice its size and not its
         // square.
-        const auto capacity = std::max({value.size(), 2 * own.capacity, std::size_t{1}});
+        const auto capacity = std::max({value.size(), std::size_t{2} * own.capacity, std::size_t{1}});
         own.value = static_cast<char*>(memory_.allocate(capacity, 1));
-        own.capacity = capacity;
+        own.capacity = static_cast<std::uint32_t>(capacity);
     }
     std::copy(value.begin(), value.end(), own.value);
-    bytes_ += value.size() - std::min(own.size, value.size());
-    own.size = value.size();
+    bytes_ += value.size() - std::min<std::size_t>(own.size, value.size());
+    own.size = static_cast<std::uint32_t>(value.size());
     own.erased = false;
 }
 
@@ -55,51 +78,73 @@ void Batch::erase(std::string_view key) {
 }
 
 Result<std::optional<std::string>> Batch::get(std::string_view key) const {
-    if (const auto found = entries_.find(key); found != entries_.end()) {
-        const auto& own = found->second;
+    if (const auto found = find(key, std::hash<std::string_view>{}(key)); found != 0) {
+        const auto& own = entries_[found - 1];
         if (own.erased) return std::optional<std::string>();
         return std::optional<std::string>(std::in_place, own.value, own.size);
     }
     return rocks_view::get(*slot_->column(), {}, key);
 }
 
+// By key. Keys of a project begin alike, so what is compared first is the 16 bytes after what all have in common.
+std::vector<Batch::Place> Batch::ordered() const {
+    const auto is_own = [](const Entry& entry) { return !entry.key.starts_with('\0'); };  // The others: the runtime's.
+    std::string_view common;
+    if (const auto first = std::ranges::find_if(entries_, is_own); first != entries_.end()) common = first->key;
+    for (const auto& each : entries_)
+        if (is_own(each)) common = {common.begin(), std::ranges::mismatch(common, each.key).in1};
+
+    std::vector<Place> places;
+    places.reserve(entries_.size());
+    for (const auto& each : entries_) {
+        Place place{{}, &each};
+        if (is_own(each)) {
+            std::array<unsigned char, 16> begin{};
+            const auto rest = each.key.substr(common.size(), begin.size());
+            std::copy(rest.begin(), rest.end(), begin.begin());
+            for (std::size_t i = 0; i < begin.size(); ++i) place.begin[i / 8] = place.begin[i / 8] << 8 | begin[i];
+        }
+        places.push_back(place);
+    }
+    std::ranges::sort(places, [](const Place& a, const Place& b) {
+        return a.begin != b.begin ? a.begin < b.begin : a.entry->key < b.entry->key;
+    });
+    return places;
+}
+
 Status Batch::write(const Column& column) {
     // In key order the memtable finds each place next to the one before, and a file wants no other.
-    Ordered ordered;
-    ordered.reserve(entries_.size());
-    for (const auto& each : entries_) ordered.push_back(&each);
-    std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) { return a->first < b->first; });
-    if (auto written = is_bulk() ? write_file(column, ordered) : write_rows(column, ordered); !written) return written;
+    const auto places = ordered();
+    if (auto written = is_bulk() ? write_file(column, places) : write_rows(column, places); !written) return written;
 
-    entries_ = Entries(&memory_);
+    entries_.clear();
+    table_.assign(64, 0);
     memory_.release();
     bytes_ = 0;
     return Done{};
 }
 
-Status Batch::write_rows(const Column& column, const Ordered& ordered) const {
+Status Batch::write_rows(const Column& column, const std::vector<Place>& ordered) const {
     rocksdb::WriteBatch batch(bytes_ + 64);
-    for (const auto* each : ordered) {
-        const auto& own = each->second;
-        const auto added = own.erased ? batch.Delete(column.handle(), slice(each->first))
-                                      : batch.Put(column.handle(), slice(each->first), {own.value, own.size});
+    for (const auto& [begin, own] : ordered) {
+        const auto added = own->erased ? batch.Delete(column.handle(), slice(own->key))
+                                       : batch.Put(column.handle(), slice(own->key), {own->value, own->size});
         if (!added.ok()) return view_error(added, "filling a batch");
     }
     return column.database().write(batch);
 }
 
 // The manifest takes the file in with one record: all of the batch or nothing, the checkpoint in it included.
-Status Batch::write_file(const Column& column, const Ordered& ordered) const {
+Status Batch::write_file(const Column& column, const std::vector<Place>& ordered) const {
     if (column.database().forked()) return Error{ErrorCode::unavailable, "writing a view after a fork", {}};
     auto options = column.db().GetOptions(column.handle());
     options.bottommost_compression = rocksdb::kDisableCompressionOption;  // A compaction will come.
     rocksdb::SstFileWriter file(rocksdb::EnvOptions(), options, column.handle());
     const auto path = column.bulk_path();
     auto status = file.Open(path);
-    for (const auto* each : ordered) {
+    for (const auto& [begin, own] : ordered) {
         if (!status.ok()) break;
-        const auto& own = each->second;
-        status = own.erased ? file.Delete(slice(each->first)) : file.Put(slice(each->first), {own.value, own.size});
+        status = own->erased ? file.Delete(slice(own->key)) : file.Put(slice(own->key), {own->value, own->size});
     }
     if (status.ok()) status = file.Finish();
     rocksdb::IngestExternalFileOptions ingest;

@@ -4,8 +4,8 @@
 
 #include "rocks_view_space.h"
 
+#include <array>
 #include <memory_resource>
-#include <unordered_map>
 #include <vector>
 
 namespace annal::rocks_view {
@@ -27,21 +27,29 @@ class Batch : public ViewBatch {
 
  private:
     struct Entry {
+        std::string_view key;
+        std::size_t hash = 0;
         char* value = nullptr;
-        std::size_t size = 0;
-        std::size_t capacity = 0;
+        std::uint32_t size = 0;
+        std::uint32_t capacity = 0;
         bool erased = false;
     };
-    using Entries = std::pmr::unordered_map<std::string_view, Entry>;
-    using Ordered = std::vector<const Entries::value_type*>;
+    struct Place {  // Where an entry comes in key order.
+        std::array<std::uint64_t, 2> begin;
+        const Entry* entry;
+    };
 
+    std::uint32_t find(std::string_view key, std::size_t hash) const;  // As in table_.
     Entry& entry(std::string_view key);
-    Status write_rows(const Column& column, const Ordered& ordered) const;
-    Status write_file(const Column& column, const Ordered& ordered) const;
+    void grow();
+    std::vector<Place> ordered() const;
+    Status write_rows(const Column& column, const std::vector<Place>& ordered) const;
+    Status write_file(const Column& column, const std::vector<Place>& ordered) const;
 
     std::shared_ptr<const Slot> slot_;
-    std::pmr::monotonic_buffer_resource memory_{std::size_t{64} << 10};  // Keys, values and the table's nodes.
-    Entries entries_{&memory_};
+    std::pmr::monotonic_buffer_resource memory_{std::size_t{64} << 10};  // Keys and values.
+    std::vector<Entry> entries_;                                         // In the order of their first writes.
+    std::vector<std::uint32_t> table_ = std::vector<std::uint32_t>(64);  // By hash: an entry's number, counted from 1.
     std::size_t bytes_ = 0;
 };
 

@@ -97,7 +97,7 @@ class TextPostings {
 
     const ViewSpace& space_;
     std::string prefix_;
-    bool complete_;  // Every term of the project is in memory.
+    bool complete_;                                // Every term of the project is in memory.
     std::uint64_t owner_ = Analyzer::new_owner();  // Another one when a term goes: what was left of it is void.
     TermTable terms_;
     std::unordered_map<std::uint32_t, Term*> by_number_;

@@ -68,10 +68,12 @@ class TextProject::Resolver final : public TextSink {
     }
     void add(const Analyzer::Term& term) override {
         auto found = project_.postings_.resolve(term, batch_, project_.edit().counters().terms);
-        if (found)
+        if (found) {
+            __builtin_prefetch(&(*found)->number);  // To be counted soon.
             at_->push_back(*found);
-        else if (status_)
+        } else if (status_) {
             status_ = found.error();
+        }
     }
     const Status& status() const { return status_; }
 
