@@ -54,6 +54,11 @@ Class class_of(char c) {
 bool in_word(Class c) {
     return c == letter || c == digit || c == underscore;
 }
+bool is_ascii(std::string_view text) {
+    unsigned char any = 0;
+    for (const char c : text) any |= static_cast<unsigned char>(c);
+    return any < 0x80;
+}
 bool is_space(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
@@ -66,6 +71,12 @@ std::string_view cut(std::string_view word) {
     auto end = term_bytes_max;
     while (end > 0 && (static_cast<unsigned char>(word[end]) & 0xc0) == 0x80) --end;
     return word.substr(0, end);
+}
+
+// load_page, main.cpp; not 3.14.
+bool has_parts(std::string_view word) {
+    return word.find_first_of("_.") != std::string_view::npos &&
+           word.find_first_not_of("0123456789.,;'_") != std::string_view::npos;
 }
 
 bool is_cjk(UChar32 c) {
@@ -91,6 +102,7 @@ struct Analyzer::State {
         std::uint8_t word_bytes = 0;  // 0: free.
         std::uint8_t stem_bytes = 0;
         bool stop = false;
+        bool parts = false;  // It is made of parts.
         std::array<char, 22> word;
         std::array<char, 22> stem;
     };
@@ -107,6 +119,7 @@ struct Analyzer::State {
     struct Stem {
         Term term;
         bool stop;
+        bool parts;
     };
 
     State() : stemmer(sb_stemmer_new("english", "UTF_8")) {}
@@ -121,6 +134,7 @@ struct Analyzer::State {
     template <class Emit>
     void each_word(std::string_view text, Emit&& emit) {
         // No word spans white space, so a piece without is a text of its own; most are plain ASCII.
+        if (is_ascii(text)) return ascii_words(text, emit);
         std::size_t at = 0;
         while (at < text.size()) {
             if (is_space(text[at])) {
@@ -128,10 +142,9 @@ struct Analyzer::State {
                 continue;
             }
             const auto begin = at;
-            unsigned char any = 0;
-            for (; at < text.size() && !is_space(text[at]); ++at) any |= static_cast<unsigned char>(text[at]);
+            while (at < text.size() && !is_space(text[at])) ++at;
             const auto piece = text.substr(begin, at - begin);
-            if (any < 0x80)
+            if (is_ascii(piece))
                 ascii_words(piece, emit);
             else
                 unicode_words(piece, emit);
@@ -270,16 +283,17 @@ struct Analyzer::State {
     }
 
     Stem stem(std::string_view word, std::size_t hash) {
-        if (word.size() > Known{}.word.size()) return {{stem_uncached(word)}, is_stop_word(word)};
+        if (word.size() > Known{}.word.size()) return {{stem_uncached(word)}, is_stop_word(word), has_parts(word)};
         auto at = hash & (known.size() - 1);
         for (; known[at].word_bytes != 0; at = (at + 1) & (known.size() - 1)) {
             auto& place = known[at];
             if (place.word_bytes == word.size() && std::memcmp(place.word.data(), word.data(), word.size()) == 0)
-                return {{{place.stem.data(), place.stem_bytes}, &place.memo}, place.stop};
+                return {{{place.stem.data(), place.stem_bytes}, &place.memo}, place.stop, place.parts};
         }
         const auto found = stem_uncached(word);
         const bool stop = is_stop_word(word);
-        if (found.size() > Known{}.stem.size()) return {{found}, stop};
+        const bool parts = has_parts(word);
+        if (found.size() > Known{}.stem.size()) return {{found}, stop, parts};
         if (2 * ++known_count > known.size()) {
             make_room();
             for (at = hash & (known.size() - 1); known[at].word_bytes != 0;) at = (at + 1) & (known.size() - 1);
@@ -288,9 +302,10 @@ struct Analyzer::State {
         place.word_bytes = static_cast<std::uint8_t>(word.size());
         place.stem_bytes = static_cast<std::uint8_t>(found.size());
         place.stop = stop;
+        place.parts = parts;
         std::memcpy(place.word.data(), word.data(), word.size());
         std::memcpy(place.stem.data(), found.data(), found.size());
-        return {{{place.stem.data(), place.stem_bytes}, &place.memo}, stop};
+        return {{{place.stem.data(), place.stem_bytes}, &place.memo}, stop, parts};
     }
 
     void make_room() {
@@ -347,8 +362,7 @@ struct Analyzer::State {
         const auto found = stem(word, word_hash);
         if (found.stop && !keep_stop_words) return true;
         emit(found.term);
-        if (word.find_first_of("_.") == std::string_view::npos) return false;
-        if (word.find_first_not_of("0123456789.,;'_") == std::string_view::npos) return false;  // A number.
+        if (!found.parts) return false;
         while (!word.empty()) {
             const auto part = word.substr(0, word.find_first_of("_."));
             if (part.size() > 1) {
@@ -419,7 +433,7 @@ void Analyzer::words(std::string_view text, std::vector<std::string>& out) {
 
 Analyzer::Questions Analyzer::questions(std::string_view text) {
     // Most texts ask nothing; all question marks but '?' are beyond ASCII.
-    if (text.find('?') == text.npos && std::ranges::none_of(text, [](char c) { return (c & 0x80) != 0; })) return {};
+    if (text.find('?') == text.npos && is_ascii(text)) return {};
     std::size_t words = 0;
     std::size_t asked = 0;
     std::size_t in_sentence = 0;

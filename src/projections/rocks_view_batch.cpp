@@ -6,12 +6,22 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <array>
 
 namespace annal::rocks_view {
 namespace {
 
 rocksdb::Slice slice(std::string_view bytes) {
     return {bytes.data(), bytes.size()};
+}
+
+// That sorts as the first 8 bytes do.
+std::uint64_t number_of(std::string_view bytes) {
+    std::array<unsigned char, 8> begin{};
+    std::copy_n(bytes.begin(), std::min(bytes.size(), begin.size()), begin.begin());
+    std::uint64_t number = 0;
+    for (const auto byte : begin) number = number << 8 | byte;
+    return number;
 }
 
 }  // namespace
@@ -97,17 +107,13 @@ std::vector<Batch::Place> Batch::ordered() const {
     std::vector<Place> places;
     places.reserve(entries_.size());
     for (const auto& each : entries_) {
-        Place place{{}, &each};
-        if (is_own(each)) {
-            std::array<unsigned char, 16> begin{};
-            const auto rest = each.key.substr(common.size(), begin.size());
-            std::copy(rest.begin(), rest.end(), begin.begin());
-            for (std::size_t i = 0; i < begin.size(); ++i) place.begin[i / 8] = place.begin[i / 8] << 8 | begin[i];
-        }
-        places.push_back(place);
+        const auto rest = is_own(each) ? each.key.substr(common.size()) : std::string_view();
+        places.push_back({number_of(rest), number_of(rest.substr(std::min<std::size_t>(rest.size(), 8))), &each});
     }
     std::ranges::sort(places, [](const Place& a, const Place& b) {
-        return a.begin != b.begin ? a.begin < b.begin : a.entry->key < b.entry->key;
+        if (a.first != b.first) return a.first < b.first;
+        if (a.second != b.second) return a.second < b.second;
+        return a.entry->key < b.entry->key;
     });
     return places;
 }
@@ -126,7 +132,8 @@ Status Batch::write(const Column& column) {
 
 Status Batch::write_rows(const Column& column, const std::vector<Place>& ordered) const {
     rocksdb::WriteBatch batch(bytes_ + 64);
-    for (const auto& [begin, own] : ordered) {
+    for (const auto& place : ordered) {
+        const auto* own = place.entry;
         const auto added = own->erased ? batch.Delete(column.handle(), slice(own->key))
                                        : batch.Put(column.handle(), slice(own->key), {own->value, own->size});
         if (!added.ok()) return view_error(added, "filling a batch");
@@ -138,11 +145,13 @@ Status Batch::write_rows(const Column& column, const std::vector<Place>& ordered
 Status Batch::write_file(const Column& column, const std::vector<Place>& ordered) const {
     if (column.database().forked()) return Error{ErrorCode::unavailable, "writing a view after a fork", {}};
     auto options = column.db().GetOptions(column.handle());
-    options.bottommost_compression = rocksdb::kDisableCompressionOption;  // A compaction will come.
+    options.compression = rocksdb::kNoCompression;  // A compaction will come.
+    options.bottommost_compression = rocksdb::kDisableCompressionOption;
     rocksdb::SstFileWriter file(rocksdb::EnvOptions(), options, column.handle());
     const auto path = column.bulk_path();
     auto status = file.Open(path);
-    for (const auto& [begin, own] : ordered) {
+    for (const auto& place : ordered) {
+        const auto* own = place.entry;
         if (!status.ok()) break;
         status = own->erased ? file.Delete(slice(own->key)) : file.Put(slice(own->key), {own->value, own->size});
     }

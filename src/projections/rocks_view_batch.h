@@ -4,13 +4,12 @@
 
 #include "rocks_view_space.h"
 
-#include <array>
 #include <memory_resource>
 #include <vector>
 
 namespace annal::rocks_view {
 
-inline constexpr std::size_t bulk_bytes_min = std::size_t{4} << 20;
+inline constexpr std::size_t bulk_bytes_min = std::size_t{1} << 20;
 
 class Batch : public ViewBatch {
  public:
@@ -34,8 +33,8 @@ class Batch : public ViewBatch {
         std::uint32_t capacity = 0;
         bool erased = false;
     };
-    struct Place {  // Where an entry comes in key order.
-        std::array<std::uint64_t, 2> begin;
+    struct Place {                    // Where an entry comes in key order.
+        std::uint64_t first, second;  // The first 16 bytes of what sets the keys apart.
         const Entry* entry;
     };
 

@@ -14,6 +14,7 @@
 // and never used again.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -30,11 +31,12 @@ struct Posting {
 namespace text_codec {
 
 inline void put_varint(std::string& out, std::uint64_t value) {
-    while (value >= 0x80) {
-        out.push_back(static_cast<char>(value | 0x80));
-        value >>= 7;
-    }
-    out.push_back(static_cast<char>(value));
+    if (value < 0x80) return out.push_back(static_cast<char>(value));
+    std::array<char, 10> bytes;
+    std::size_t size = 0;
+    for (; value >= 0x80; value >>= 7) bytes[size++] = static_cast<char>(value | 0x80);
+    bytes[size++] = static_cast<char>(value);
+    out.append(bytes.data(), size);
 }
 
 inline void put_bytes(std::string& out, std::string_view bytes) {

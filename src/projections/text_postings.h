@@ -23,17 +23,18 @@ namespace annal {
 
 inline constexpr std::size_t block_postings = 256;
 
-struct TextTerm {
-    std::string text;
+// What every memory that holds the term asks for is on its first cache line.
+struct alignas(64) TextTerm {
     std::uint32_t number = 0;
-    std::uint64_t df = 0;
-    std::uint32_t count = 0;  // Postings of the tail: how many,
-    std::uint32_t last = 0;   // the last one's slot (no_slot when there is none), and the run.
-    std::string run;
-    bool changed = false;
-    bool stored = false;        // The dictionary has it.
     std::uint32_t counted = 0;  // Both zero but while the terms of one memory are counted: in all of it,
     std::uint32_t in_section = 0;
+    std::uint32_t count = 0;  // Postings of the tail: how many,
+    std::uint32_t last = 0;   // the last one's slot (no_slot when there is none), and the run.
+    bool changed = false;
+    bool stored = false;  // The dictionary has it.
+    std::uint64_t df = 0;
+    std::string run;
+    std::string text;
 };
 
 // Terms by text: one probe, one comparison, as every word of every memory asks here.

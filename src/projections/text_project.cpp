@@ -69,7 +69,7 @@ class TextProject::Resolver final : public TextSink {
     void add(const Analyzer::Term& term) override {
         auto found = project_.postings_.resolve(term, batch_, project_.edit().counters().terms);
         if (found) {
-            __builtin_prefetch(&(*found)->number);  // To be counted soon.
+            __builtin_prefetch(*found);  // To be counted soon.
             at_->push_back(*found);
         } else if (status_) {
             status_ = found.error();
@@ -144,7 +144,7 @@ Status TextProject::record(const EventView& event, Analyzer& analyzer, ViewBatch
         added.previous = in_session->last;
     }
     const auto slot = edit().append(added);
-    chunks_changed_.insert(slot / TextTable::chunk_entries);
+    changes(slot);
     if (in_session != nullptr) {
         in_session->last = slot;
     }
@@ -487,8 +487,15 @@ TextTableEdit& TextProject::edit() {
 }
 
 TextEntry& TextProject::entry(std::uint32_t slot) {
-    chunks_changed_.insert(slot / TextTable::chunk_entries);
+    changes(slot);
     return edit().entry(slot);
+}
+
+void TextProject::changes(std::uint32_t slot) {
+    const auto chunk = slot / TextTable::chunk_entries;
+    if (chunk == chunk_changed_last_) return;
+    chunks_changed_.insert(chunk);
+    chunk_changed_last_ = chunk;
 }
 
 void TextProject::finish(ViewBatch& batch) {
@@ -515,6 +522,7 @@ void TextProject::finish(ViewBatch& batch) {
     for (const auto chunk : chunks_changed_)
         batch.put(text_codec::key(prefix_, 'e', chunk), edit().table().encode_chunk(chunk));
     chunks_changed_.clear();
+    chunk_changed_last_ = no_slot;
     if (!edit_) return;
     batch.put(text_codec::key(prefix_, 'n'), edit_->table().encode_statistics());
     table_ = std::make_shared<const TextTable>(edit_->table());

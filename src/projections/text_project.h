@@ -81,6 +81,7 @@ class TextProject {
 
     TextTableEdit& edit();
     TextEntry& entry(std::uint32_t slot);  // To be changed.
+    void changes(std::uint32_t slot);
 
     std::string prefix_;
     std::shared_ptr<const TextTable> table_;
@@ -91,6 +92,7 @@ class TextProject {
     std::unordered_map<std::string, SpeakerState> speakers_;  // By the words of the name, joined.
     std::set<std::string> speakers_changed_;
     std::set<std::uint32_t> chunks_changed_;
+    std::uint32_t chunk_changed_last_ = no_slot;
     std::uint32_t ids_chunk_ = no_slot;
     std::string ids_;
     bool ids_changed_ = false;
