@@ -121,7 +121,8 @@ std::vector<Batch::Place> Batch::ordered() const {
 Status Batch::write(const Column& column) {
     // In key order the memtable finds each place next to the one before, and a file wants no other.
     const auto places = ordered();
-    if (auto written = is_bulk() ? write_file(column, places) : write_rows(column, places); !written) return written;
+    if (auto written = is_bulk(column) ? write_file(column, places) : write_rows(column, places); !written)
+        return written;
 
     entries_.clear();
     table_.assign(64, 0);

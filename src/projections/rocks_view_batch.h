@@ -9,8 +9,6 @@
 
 namespace annal::rocks_view {
 
-inline constexpr std::size_t bulk_bytes_min = std::size_t{1} << 20;
-
 class Batch : public ViewBatch {
  public:
     explicit Batch(std::shared_ptr<const Slot> slot) : slot_(std::move(slot)) {}
@@ -20,9 +18,7 @@ class Batch : public ViewBatch {
     Result<std::optional<std::string>> get(std::string_view key) const override;
 
     Status write(const Column& column);  // Empties the batch when it succeeds.
-    // So much at once, a replay's, is written as one sorted file and not row by row: a row costs a tenth of its way
-    // through WAL, memtable, flush and compaction.
-    bool is_bulk() const { return bytes_ >= bulk_bytes_min; }
+    bool is_bulk(const Column& column) const { return bytes_ > 0 && bytes_ >= column.database().bulk_bytes_min(); }
 
  private:
     struct Entry {

@@ -100,8 +100,9 @@ class Space : public ViewSpace {
     std::unique_ptr<ViewBatch> new_batch() override { return std::make_unique<Batch>(slot_); }
     Status write(ViewBatch& batch) override {
         auto& own = static_cast<Batch&>(batch);
-        unsettled_ |= own.is_bulk();
-        return own.write(*slot_->column());
+        const auto column = slot_->column();
+        unsettled_ |= own.is_bulk(*column);
+        return own.write(*column);
     }
     void settle() override {
         if (!unsettled_) return;
@@ -156,8 +157,11 @@ Error view_error(const rocksdb::Status& status, std::string_view doing) {
     return error;
 }
 
-Database::Database(rocksdb::DB* db)
-    : db_(db), owner_(getpid()), synced_at_(steady_clock::now().time_since_epoch().count()) {}
+Database::Database(rocksdb::DB* db, std::size_t bulk_bytes_min)
+    : db_(db),
+      bulk_bytes_min_(bulk_bytes_min),
+      owner_(getpid()),
+      synced_at_(steady_clock::now().time_since_epoch().count()) {}
 
 Database::~Database() {
     if (!forked()) delete db_;

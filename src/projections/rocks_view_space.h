@@ -28,12 +28,13 @@ bool is_damage(const rocksdb::Status& status);
 // One open RocksDB; closed when the store and all that was made from it are gone.
 class Database {
  public:
-    explicit Database(rocksdb::DB* db);
+    Database(rocksdb::DB* db, std::size_t bulk_bytes_min);
     ~Database();
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
 
     rocksdb::DB& db() { return *db_; }
+    std::size_t bulk_bytes_min() const { return bulk_bytes_min_; }
     // Unsynced. About once a second a write also syncs the WAL, so that a power loss costs little replay.
     Status write(rocksdb::WriteBatch& batch);
     // In a child made by fork RocksDB's threads are missing: a write would wait for them for ever.
@@ -41,6 +42,7 @@ class Database {
 
  private:
     rocksdb::DB* db_;
+    const std::size_t bulk_bytes_min_;
     const pid_t owner_;
     std::atomic<std::chrono::steady_clock::rep> synced_at_;
 };

@@ -158,7 +158,7 @@ class RocksViewStore : public ViewStore {
         rocksdb::DB* db = nullptr;
         std::vector<rocksdb::ColumnFamilyHandle*> handles;
         if (auto status = rocksdb::DB::Open(database, keys, families, &handles, &db); !status.ok()) return status;
-        database_ = std::make_shared<Database>(db);
+        database_ = std::make_shared<Database>(db, options.bulk_bytes_min);
         for (std::size_t i = 0; i < names.size(); ++i) add(names[i], handles[i]);
         return rocksdb::Status::OK();
     }

@@ -69,6 +69,9 @@ class ViewSpace {
 
 struct ViewStoreOptions {
     std::filesystem::path directory;
+    // A batch of so much or more, a replay's, is written as one sorted file and not row by row: a row costs a tenth of
+    // its way through WAL, memtable, flush and compaction, and the file's three syncs as much as some thousand rows.
+    std::size_t bulk_bytes_min = std::size_t{1} << 20;
     std::function<void(std::string_view level, std::string_view message)> on_message{};
 };
 

@@ -162,9 +162,10 @@ inline constexpr std::chrono::milliseconds long_enough{60'000};
 
 // A store, and a runtime over the projectors given.
 struct Views {
-    explicit Views(std::filesystem::path directory) : directory_(std::move(directory)) { open(); }
+    explicit Views(std::filesystem::path directory) : Views(ViewStoreOptions{.directory = std::move(directory)}) {}
+    explicit Views(ViewStoreOptions options) : options_(std::move(options)) { open(); }
     void open() {
-        auto opened = ViewStore::open({.directory = directory_});
+        auto opened = ViewStore::open(options_);
         if (!opened) throw std::runtime_error("cannot open the views: " + opened.error().message);
         store = *std::move(opened);
     }
@@ -173,7 +174,7 @@ struct Views {
     std::unique_ptr<ViewStore> store;
 
  private:
-    std::filesystem::path directory_;
+    ViewStoreOptions options_;
 };
 
 inline std::unique_ptr<ProjectionRuntime> run(EventLog& log, Views& views, std::vector<Projector*> projectors,

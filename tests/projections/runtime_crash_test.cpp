@@ -39,7 +39,9 @@ TEST_CASE("child: follow and be killed", "[.child]") {
     const fs::path directory = child_argument();
     const auto log = EventLog::open({.directory = directory / "log", .create_if_missing = false});
     REQUIRE(log);
-    Views views(directory / "views");
+    ViewStoreOptions options{.directory = directory / "views"};
+    if (fs::exists(directory / "bulk")) options.bulk_bytes_min = 1;
+    Views views(options);
     Ledger ledger;
     const auto runtime = run(**log, views, {&ledger}, {.batch_events_max = 7});
     for (std::uint64_t seq = child_step; seq <= child_events; seq += child_step) {
@@ -59,7 +61,11 @@ TEST_CASE("after a kill at any time the state is the fold of the events up to it
         grow(**log, child_events);
     }
     int killed_midway = 0;
-    for (int trial = 0; trial < trials(8); ++trial) {
+    for (int trial = 0; trial < trials(10); ++trial) {
+        if (trial % 2 == 1)  // Batches as rows, and as files.
+            std::ofstream(temp.path() / "bulk");
+        else
+            fs::remove(temp.path() / "bulk");
         {
             ChildProcess child("child: follow and be killed", temp.path().string());
             for (auto news = random() % 12; news > 0 && child.next_news(); --news) continue;

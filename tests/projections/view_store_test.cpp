@@ -4,6 +4,7 @@
 #include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <atomic>
 #include <fstream>
@@ -17,8 +18,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::unique_ptr<ViewStore> open_store(const fs::path& directory) {
-    auto store = ViewStore::open({.directory = directory});
+constexpr std::size_t always_bulk = 1;
+constexpr std::size_t never_bulk = SIZE_MAX;
+
+std::unique_ptr<ViewStore> open_store(const fs::path& directory, std::size_t bulk_bytes_min = never_bulk) {
+    auto store = ViewStore::open({.directory = directory, .bulk_bytes_min = bulk_bytes_min});
     REQUIRE(store);
     return *std::move(store);
 }
@@ -56,7 +60,8 @@ TEST_CASE("a space is what a map would be, through batches, clears and reopens",
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
     const TempDir temp;
-    auto store = open_store(temp.path() / "views");
+    constexpr std::size_t some_bulk = 20'000;  // Of these batches about every third.
+    auto store = open_store(temp.path() / "views", some_bulk);
     auto space = open_space(*store, "memories");
     Model model;
 
@@ -82,6 +87,7 @@ TEST_CASE("a space is what a map would be, through batches, clears and reopens",
         REQUIRE(space->write(*batch));
         model = staged;
         REQUIRE(space->write(*batch));  // It is empty now.
+        if (random() % 20 == 0) space->settle();
         if (random() % 30 == 0) {
             REQUIRE(space->clear());
             model.clear();
@@ -90,7 +96,7 @@ TEST_CASE("a space is what a map would be, through batches, clears and reopens",
             batch.reset();
             space.reset();
             store.reset();
-            store = open_store(temp.path() / "views");
+            store = open_store(temp.path() / "views", some_bulk);
             CHECK(store->recovered().empty());
             space = open_space(*store, "memories");
         }
@@ -122,7 +128,7 @@ TEST_CASE("an iterator walks both ways from where it is told", "[views]") {
 
 TEST_CASE("a snapshot stands still while its space is written, cleared and gone", "[views]") {
     const TempDir temp;
-    auto store = open_store(temp.path() / "views");
+    auto store = open_store(temp.path() / "views", GENERATE(never_bulk, always_bulk));
     auto space = open_space(*store, "memories");
     put(*space, "a", "old");
     put(*space, "b", "");
@@ -148,6 +154,41 @@ TEST_CASE("a snapshot stands still while its space is written, cleared and gone"
     CHECK(*many == std::vector<std::optional<std::string>>{"", std::nullopt, "old", "old"});
 }
 
+TEST_CASE("a bulk is sorted as its keys are, whatever they have in common", "[views]") {
+    const auto seed = test_seed();
+    INFO("seed " << seed);
+    std::mt19937_64 random(seed);
+    const TempDir temp;
+    const auto store = open_store(temp.path() / "views", always_bulk);
+    for (const std::string& common : {std::string(), std::string("p"), std::string("a project\0 of ours", 18)}) {
+        const auto space = open_space(*store, "memories");
+        REQUIRE(space->clear());
+        Model model;
+        const auto batch = space->new_batch();
+        for (int i = 0; i < 500; ++i) {
+            std::string key = common;
+            for (auto left = random() % 20; left > 0; --left) key += "\0\x01\x7f\x80\xff"[random() % 5];
+            if (random() % 20 == 0) key.insert(0, 1, '\0');  // The runtime's own.
+            if (key.empty()) continue;
+            batch->put(key, std::to_string(i));
+            model[key] = std::to_string(i);
+        }
+        REQUIRE(space->write(*batch));
+        CHECK(all_of(*space->iterate()) == model);
+    }
+}
+
+TEST_CASE("what a crash left of a bulk's file is removed", "[views]") {
+    const TempDir temp;
+    const auto directory = temp.path() / "views";
+    put(*open_space(*open_store(directory, always_bulk), "memories"), "a", "1");
+    const auto left = directory / "keys" / "bulk-7";
+    std::ofstream(left) << "half a file";
+    const auto store = open_store(directory);
+    CHECK_FALSE(fs::exists(left));
+    CHECK(value_of(open_space(*store, "memories")->get("a")) == "1");
+}
+
 TEST_CASE("two spaces share nothing, and two handles of one space everything", "[views]") {
     const TempDir temp;
     const auto store = open_store(temp.path() / "views");
@@ -171,7 +212,7 @@ TEST_CASE("two spaces share nothing, and two handles of one space everything", "
 
 TEST_CASE("readers see a batch whole or not at all, clears included", "[views]") {
     const TempDir temp;
-    const auto store = open_store(temp.path() / "views");
+    const auto store = open_store(temp.path() / "views", GENERATE(never_bulk, always_bulk));
     const auto space = open_space(*store, "memories");
     std::atomic<bool> done{false};
     std::atomic<int> torn{0};
