@@ -79,7 +79,7 @@ void LogCommitter::commit(std::span<AppendRequest* const> group) {
     group_keys_.clear();
 
     if (auto durable = make_durable(place); !durable) return fail(durable.error(), group);
-    stream_heads_.trim();
+    stream_heads_.commit();
     if (place.events != 0) publish(place.seq);
 }
 
@@ -195,17 +195,18 @@ Result<bool> LogCommitter::replay(AppendRequest& request, Place& place) {
 // Checks every item against the streams as this group leaves them, then takes the places. All or nothing.
 Status LogCommitter::place_items(AppendRequest& request, Place& place) {
     const AppendBatch& batch = *request.batch;
-    undo_.clear();
-    for (auto& item : batch.items) {
-        auto head = stream_heads_.find(*log_.store, batch.project, item.event->memory_id);
-        const bool fits = head && holds(item.expected, **head);
-        if (!fits) {
-            const auto error = head ? version_conflict(item.event->memory_id, item.expected, **head) : head.error();
-            for (auto change = undo_.rbegin(); change != undo_.rend(); ++change) *change->first = change->second;
+    auto project = stream_heads_.project(*log_.store, batch.project);
+    if (!project) return project.error();
+    placed_.clear();
+    for (const auto& item : batch.items) {
+        const auto& memory = item.event->memory_id;
+        const auto head = stream_heads_.find(*log_.store, batch.project, **project, memory);
+        if (!head || !holds(item.expected, stream_heads_.at(*head))) {
+            const auto error = head ? version_conflict(memory, item.expected, stream_heads_.at(*head)) : head.error();
+            for (const auto& placed : placed_) --stream_heads_.at(placed.first).value;
             return error;
         }
-        undo_.emplace_back(*head, **head);
-        ++(*head)->value;
+        placed_.emplace_back(*head, Version{++stream_heads_.at(*head).value});
     }
 
     request.first = Seq{place.seq.value + 1};
@@ -213,7 +214,7 @@ Status LogCommitter::place_items(AppendRequest& request, Place& place) {
     const Timestamp now = clock_of(options_).now();
     std::size_t at = 0;
     for (auto& item : batch.items) {
-        const Version version{undo_[at++].second.value + 1};
+        const Version version = placed_[at++].second;
         ++place.seq.value;
         place.recorded_at = std::max(now, Timestamp{place.recorded_at.us + 1});
         stamp(item.event->bytes, version, place.recorded_at);

@@ -80,7 +80,7 @@ class LogCommitter {
     OpenedLog log_;
     StreamHeads stream_heads_;
     std::unordered_map<std::string, IdempotencyRow> group_keys_;  // Those of the group in hand.
-    std::vector<std::pair<Version*, Version>> undo_;
+    std::vector<std::pair<std::size_t, Version>> placed_;         // The items in hand: where stream_heads_ has them.
 
     Health health_ = Health::good;
     std::string failure_;

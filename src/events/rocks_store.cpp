@@ -156,6 +156,21 @@ Result<Version> RocksStore::stream_version(std::string_view project, const Memor
     return Version{take_number<std::uint64_t>(last->key().data() + prefix_size)};
 }
 
+Result<MemoryId> RocksStore::greatest_stream(std::string_view project) const {
+    MemoryId greatest;
+    greatest.bytes.fill(0xff);
+    std::string key = stream_prefix(project, greatest);
+    key.append(8, '\xff');
+    const std::size_t prefix_size = project.size() + 1;
+    const std::unique_ptr<rocksdb::Iterator> last(db_->NewIterator({}, family(streams)));
+    last->SeekForPrev(key);
+    if (!last->status().ok()) return to_error(last->status(), "reading a project's streams", on_message_);
+    if (!last->Valid() || !last->key().starts_with({key.data(), prefix_size})) return MemoryId{};
+    if (last->key().size() != key.size()) return Error{ErrorCode::data_loss, "a stream's rows are damaged", {}};
+    std::copy_n(last->key().data() + prefix_size, greatest.bytes.size(), greatest.bytes.begin());
+    return greatest;
+}
+
 Result<std::optional<Seq>> RocksStore::stream_seq(std::string_view project, const MemoryId& stream,
                                                   Version version) const {
     std::string key = stream_prefix(project, stream), value;

@@ -64,6 +64,7 @@ class RocksStore {
     Result<std::optional<StoreIdentity>> identity() const;  // unimplemented: a format newer than this build's.
     Result<std::optional<std::string>> stored_event(Seq seq) const;
     Result<Version> stream_version(std::string_view project, const MemoryId& stream) const;
+    Result<MemoryId> greatest_stream(std::string_view project) const;  // Nil: the project has none.
     Result<std::optional<Seq>> stream_seq(std::string_view project, const MemoryId& stream, Version version) const;
     Result<std::optional<IdempotencyRow>> find_idempotency(std::string_view project, std::string_view key) const;
     // The events of (after, up_to]; at least one when there is one. data_loss: a gap, or a damaged event.

@@ -2,6 +2,7 @@
 
 #include "events/event_log_hash.h"
 #include "support/log_fixture.h"
+#include "support/seed.h"
 #include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -11,6 +12,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
+#include <random>
 #include <thread>
 
 using namespace annal;
@@ -177,6 +180,57 @@ TEST_CASE("streams and idempotency keys are of one project", "[events][log]") {
     REQUIRE(log->read_stream("shop2", tea, arena, stream));
     REQUIRE(stream.size() == 1);
     CHECK(stream[0].project() == "shop2");
+}
+
+TEST_CASE("every stream's version is right, in whatever order ids and projects come", "[events][log]") {
+    const std::uint64_t seed = test_seed();
+    INFO("ANNAL_SEED=" << seed);
+    std::mt19937_64 random(seed);
+    TempDir dir;
+    auto log = open(dir);
+    std::map<std::pair<std::string, MemoryId>, std::uint64_t> versions;
+    std::uint64_t events = 0, greatest = 1'000'000;
+    const auto id_of = [](std::uint64_t number) {  // In the order of the numbers.
+        MemoryId id;
+        for (std::size_t i = 0; i < 8; ++i) id.bytes[i] = static_cast<std::uint8_t>(number >> (56 - 8 * i));
+        return id;
+    };
+    for (int turn = 0; turn < 300; ++turn) {
+        // Few projects in one phase, ever new ones in the next, and the few again.
+        const std::string project = "p" + std::to_string(turn % 100 < 70 ? random() % 3 : 1000 + random() % 2000);
+        const std::size_t size = turn % 60 == 0 ? 1500 : 1 + random() % 12;
+        std::vector<Note> notes;
+        auto after = versions;
+        for (std::size_t i = 0; i < size; ++i) {
+            const auto pick = random() % 4;
+            const MemoryId id = id_of(pick == 0 ? ++greatest : pick == 1 ? random() % 40 : greatest - random() % 50);
+            auto& version = after[{project, id}];
+            notes.push_back({id, "x", version == 0 ? ExpectedVersion::absent() : ExpectedVersion::exactly({version})});
+            ++version;
+        }
+        const bool refused = random() % 5 == 0;
+        if (refused) notes.push_back({notes[random() % size].memory, "x", ExpectedVersion::exactly({9'999})});
+        const auto receipts = append(*log, notes, {.durability = Durability::buffered, .project = project});
+        if (refused) {
+            CHECK_FALSE(receipts);
+            greatest += random() % 2;
+        } else {
+            if (!receipts) FAIL(turn << ": " << receipts.error().message);
+            versions = std::move(after);
+            events += size;
+        }
+        if (turn % 90 == 89) {
+            log.reset();
+            log = open(dir);
+        }
+    }
+    for (std::uint64_t version = 0; version < 2; ++version)  // More projects than the log keeps in mind.
+        for (int project = 0; project < 1100; ++project, ++events)
+            REQUIRE(append(*log, {{id_of(1), "x", ExpectedVersion::exactly({version})}},
+                           {.durability = Durability::buffered, .project = "q" + std::to_string(project)}));
+    CHECK(log->head() == Seq{events});
+    for (const auto& [stream, version] : versions)
+        if (version != 0) CHECK(log->stream_version(stream.first, stream.second)->value == version);
 }
 
 TEST_CASE("a closed log opens with all it had, and goes on", "[events][log]") {
