@@ -35,6 +35,7 @@ struct EventLogOptions {
     rocksdb::Env* env = nullptr;  // The file system under every file of the log, witness included. Null: the system's.
     std::size_t queue_bytes_max = std::size_t{64} << 20;           // Waiting to be committed; beyond it appends wait.
     std::uint64_t disk_free_bytes_min = std::uint64_t{256} << 20;  // Appends are refused below it.
+    std::size_t stream_rows_max = 1024;  // Rows of streams that wait in memory; see rocks_store.h.
     std::function<void(std::string_view level, std::string_view message)> on_message{};
 };
 

@@ -78,9 +78,13 @@ void LogCommitter::commit(std::span<AppendRequest* const> group) {
         if (auto sequenced = sequence(*request, place); !sequenced) request->error = sequenced.error();
     group_keys_.clear();
 
+    const bool streams_due = log_.store->streams_due();
+    place.sync |= streams_due;  // What is not synced may be lost, and then no row may tell of it.
     if (auto durable = make_durable(place); !durable) return fail(durable.error(), group);
     stream_heads_.commit();
     if (place.events != 0) publish(place.seq);
+    if (!streams_due) return;
+    if (auto indexed = log_.store->write_streams(); !indexed) take_no_more(indexed.error());
 }
 
 // Appends are refused while the disk is nearly full, long before a write can fail for it, and after one has.
@@ -145,6 +149,7 @@ Status LogCommitter::resume(std::size_t bytes) {
     for (const auto damage : {WalDamage::refuse, WalDamage::stop_at}) {
         auto readable = RocksStore::open({options_.directory, options_.env, options_.on_message, damage, true, false});
         if (!readable) continue;
+        if (const auto last = (*readable)->last_seq(); !last || !(*readable)->load_streams(*last)) continue;
         log_.store = *std::move(readable);
         break;
     }
@@ -273,16 +278,21 @@ void LogCommitter::sync_witness() {
 // A write that failed may be on disk or not: nobody is told either, nothing is tried again, and no append is taken
 // until the log has been read back.
 void LogCommitter::fail(const Error& error, std::span<AppendRequest* const> group) {
-    const bool full = error.code == ErrorCode::resource_exhausted;
-    health_ = full ? Health::disk_full : Health::failed;
-    failure_ = full ? "the disk was full" : "a write failed";
-    stream_heads_.clear();
+    take_no_more(error);
     log_.store->drop_batch();
+    const bool full = health_ == Health::disk_full;
     const Error unknown{full ? ErrorCode::resource_exhausted : ErrorCode::unavailable,
                         error.message + "; whether the events were written is not known: retry with the same " +
                             "idempotency key" + (full ? " when there is room" : " after reopening the store"),
                         {{"outcome", "unknown"}, {"head", std::to_string(head().value)}}};
     for (auto* request : group) request->error = unknown;
+}
+
+void LogCommitter::take_no_more(const Error& error) {
+    const bool full = error.code == ErrorCode::resource_exhausted;
+    health_ = full ? Health::disk_full : Health::failed;
+    failure_ = full ? "the disk was full" : "a write failed";
+    stream_heads_.clear();
 }
 
 void LogCommitter::publish(Seq head) {

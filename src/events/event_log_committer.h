@@ -72,6 +72,7 @@ class LogCommitter {
     Status write_witness(Seq seq, const Hash& hash);
     void sync_witness();
     void fail(const Error& error, std::span<AppendRequest* const> group);
+    void take_no_more(const Error& error);
     void publish(Seq head);
 
     const EventLogOptions options_;

@@ -28,7 +28,8 @@ Error fewer_than_acknowledged(std::optional<Seq> head, Seq acknowledged, std::st
 
 Result<std::unique_ptr<RocksStore>> open_store(const EventLogOptions& options, WalDamage wal_damage, bool read_only,
                                                bool create = false) {
-    return RocksStore::open({options.directory, options.env, options.on_message, wal_damage, read_only, create});
+    return RocksStore::open(
+        {options.directory, options.env, options.on_message, wal_damage, read_only, create, options.stream_rows_max});
 }
 
 // Whether `store` holds everything the witness saw acknowledged.
@@ -171,6 +172,7 @@ Result<OpenedLog> open_log(const EventLogOptions& options) {
     if (!*witness && log.head != Seq{})
         tell(options, "warning", "the log has no witness: what follows its last readable event cannot be known");
 
+    if (auto loaded = log.store->load_streams(log.head); !loaded) return loaded.error();
     const auto recorded_at = verify_tail(*log.store, log.head);
     if (!recorded_at) return recorded_at.error();
     log.recorded_at = *recorded_at;

@@ -94,17 +94,19 @@ std::vector<rocksdb::ColumnFamilyDescriptor> rocks_families() {
     events.optimize_filters_for_hits = true;  // Every seq up to the head is there.
     events.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
 
-    rocksdb::ColumnFamilyOptions index = common;  // Keys in no order: small blocks, and a filter in memory too.
-    index.write_buffer_size = std::size_t{16} << 20;
-    index.memtable_prefix_bloom_size_ratio = 0.05;
-    index.memtable_whole_key_filtering = true;
+    rocksdb::ColumnFamilyOptions streams = common;  // Keys in no order: small blocks.
+    streams.write_buffer_size = std::size_t{16} << 20;
     table.block_size = std::size_t{4} << 10;
-    index.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+    streams.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+
+    rocksdb::ColumnFamilyOptions idem = streams;  // Most keys asked for are new: a filter in memory too.
+    idem.memtable_prefix_bloom_size_ratio = 0.05;
+    idem.memtable_whole_key_filtering = true;
 
     return {{rocksdb::kDefaultColumnFamilyName, rocksdb::ColumnFamilyOptions()},
             {"events", events},
-            {"streams", index},
-            {"idem", index},
+            {"streams", streams},
+            {"idem", idem},
             {"meta", rocksdb::ColumnFamilyOptions()}};
 }
 

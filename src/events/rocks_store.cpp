@@ -16,7 +16,9 @@ enum Family : std::size_t { default_family, events, streams, idem, meta };
 
 constexpr std::uint32_t format_version = 1;
 constexpr std::size_t batch_protection_bytes = 8;
+constexpr std::string_view indexed_key("\0indexed", 8);
 constexpr std::size_t readahead_bytes = std::size_t{2} << 20;
+constexpr std::size_t load_events_max = 1024, load_bytes_max = std::size_t{8} << 20;
 constexpr std::size_t readahead_events_min = 512;  // A reader that close to the head reads memory.
 
 template <class T>
@@ -64,6 +66,10 @@ std::string_view view(const rocksdb::Slice& slice) {
     return {slice.data(), slice.size()};
 }
 
+rocksdb::Slice slice(std::string_view bytes) {
+    return {bytes.data(), bytes.size()};
+}
+
 Error damaged(std::string what, Seq seq) {
     return {ErrorCode::data_loss, std::move(what), {{"seq", std::to_string(seq.value)}}};
 }
@@ -95,8 +101,95 @@ Result<std::unique_ptr<RocksStore>> RocksStore::open(const RocksStoreOptions& op
                             : rocksdb::DB::Open(db_options, path, families, &store->families_, &db);
     if (!status.ok()) return to_error(status, "opening the log", options.on_message);
     store->db_.reset(db);
+    store->read_only_ = options.read_only;
+    store->stream_rows_max_ = options.stream_rows_max;
     store->batch_ = std::make_unique<rocksdb::WriteBatch>(0, 0, batch_protection_bytes, 0);
     return store;
+}
+
+Status RocksStore::load_streams(Seq head) {
+    auto done = indexed();
+    if (!done) return done.error();
+    if (*done > head) {
+        if (read_only_) return Error{ErrorCode::data_loss, "there are rows of streams beyond the log's head", {}};
+        if (auto cleared = clear_streams(); !cleared) return cleared;
+        *done = Seq{};
+    }
+    EventArena arena;
+    std::vector<EventView> page;
+    while (*done < head) {
+        arena.clear();
+        page.clear();
+        if (auto events = read(*done, head, load_events_max, load_bytes_max, arena, page); !events) return events;
+        {
+            const std::lock_guard changing(waiting_mutex_);
+            for (const auto& event : page)
+                add_row(waiting_, event.project(), event.memory_id(), event.version(), event.seq(), event.type());
+        }
+        *done = page.back().seq();
+        if (read_only_ || !streams_due()) continue;
+        if (auto written = write_streams(); !written) return written;
+    }
+    return Done{};
+}
+
+Result<Seq> RocksStore::indexed() const {
+    std::string value;
+    const auto status = db_->Get({}, family(streams), slice(indexed_key), &value);
+    if (status.IsNotFound()) return Seq{};  // Written before there was such a row: all are written once more.
+    if (!status.ok()) return to_error(status, "reading how far streams are indexed", on_message_);
+    if (value.size() != 8) return Error{ErrorCode::data_loss, "how far streams are indexed is damaged", {}};
+    return Seq{take_number<std::uint64_t>(value.data())};
+}
+
+Status RocksStore::clear_streams() {
+    std::string end;
+    {
+        const std::unique_ptr<rocksdb::Iterator> last(db_->NewIterator({}, family(streams)));
+        last->SeekToLast();
+        if (!last->status().ok()) return to_error(last->status(), "reading the streams", on_message_);
+        if (last->Valid()) end = last->key().ToString();
+    }
+    end += '\0';
+    rocksdb::WriteBatch batch(0, 0, batch_protection_bytes, 0);
+    batch.DeleteRange(family(streams), rocksdb::Slice(), end).PermitUncheckedError();
+    batch.Put(family(streams), slice(indexed_key), SeqKey(Seq{}).slice()).PermitUncheckedError();
+    return write_beside(batch);
+}
+
+Status RocksStore::write_streams() {
+    if (waiting_.size() == 0) return Done{};
+    rocksdb::WriteBatch batch(0, 0, batch_protection_bytes, 0);
+    for (const auto row : waiting_.sorted())
+        batch.Put(family(streams), slice(waiting_.key(row)), slice(waiting_.value(row))).PermitUncheckedError();
+    batch.Put(family(streams), slice(indexed_key), slice(waiting_.value(waiting_.size() - 1).substr(0, 8)))
+        .PermitUncheckedError();
+    if (auto written = write_beside(batch); !written) return written;
+    const std::lock_guard changing(waiting_mutex_);  // A reader that does not find them here any more finds them there.
+    waiting_.clear();
+    return Done{};
+}
+
+// Not in the write-ahead log.
+Status RocksStore::write_beside(rocksdb::WriteBatch& batch) {
+    rocksdb::WriteOptions options;
+    options.disableWAL = true;
+    const auto status = db_->Write(options, &batch);
+    if (!status.ok()) return to_error(status, "indexing the streams", on_message_);
+    return Done{};
+}
+
+void RocksStore::add_row(StreamRows& to, std::string_view project, const MemoryId& stream, Version version, Seq seq,
+                         EventType type) {
+    thread_local std::string key;
+    set_scoped_key(key, project, stream.bytes);
+    append_number(key, version.value);
+    const SeqKey at(seq);
+    std::array<char, 10> value{};
+    std::copy(at.bytes.begin(), at.bytes.end(), value.begin());
+    value[8] = static_cast<char>(static_cast<std::uint16_t>(type) >> 8);
+    value[9] = static_cast<char>(type);
+    to.add(key, {value.data(), value.size()});
 }
 
 Result<Seq> RocksStore::last_seq() const {
@@ -137,6 +230,11 @@ Result<std::optional<std::string>> RocksStore::stored_event(Seq seq) const {
 Result<Version> RocksStore::stream_version(std::string_view project, const MemoryId& stream) const {
     std::string key = stream_prefix(project, stream);
     const std::size_t prefix_size = key.size();
+    {
+        const std::shared_lock hold(waiting_mutex_);
+        if (const auto row = waiting_.last_of_stream(key); row < waiting_.size())
+            return Version{take_number<std::uint64_t>(waiting_.key(row).data() + prefix_size)};
+    }
 
     // Most streams asked for are new, and the filter of whole keys says so without touching the disk.
     append_number(key, std::uint64_t{1});
@@ -162,18 +260,36 @@ Result<MemoryId> RocksStore::greatest_stream(std::string_view project) const {
     std::string key = stream_prefix(project, greatest);
     key.append(8, '\xff');
     const std::size_t prefix_size = project.size() + 1;
+    const std::string_view prefix = std::string_view(key).substr(0, prefix_size);
+    const auto id_of = [&](std::string_view row) {
+        MemoryId id;
+        std::copy_n(row.data() + prefix_size, id.bytes.size(), id.bytes.begin());
+        return id;
+    };
+    greatest = {};
+    {
+        const std::shared_lock hold(waiting_mutex_);
+        for (std::size_t row = 0; row < waiting_.size(); ++row)
+            if (waiting_.key(row).substr(0, prefix_size) == prefix)
+                greatest = std::max(greatest, id_of(waiting_.key(row)));
+    }
     const std::unique_ptr<rocksdb::Iterator> last(db_->NewIterator({}, family(streams)));
     last->SeekForPrev(key);
     if (!last->status().ok()) return to_error(last->status(), "reading a project's streams", on_message_);
-    if (!last->Valid() || !last->key().starts_with({key.data(), prefix_size})) return MemoryId{};
+    if (!last->Valid() || !last->key().starts_with(slice(prefix))) return greatest;
     if (last->key().size() != key.size()) return Error{ErrorCode::data_loss, "a stream's rows are damaged", {}};
-    std::copy_n(last->key().data() + prefix_size, greatest.bytes.size(), greatest.bytes.begin());
-    return greatest;
+    return std::max(greatest, id_of(view(last->key())));
 }
 
 Result<std::optional<Seq>> RocksStore::stream_seq(std::string_view project, const MemoryId& stream,
                                                   Version version) const {
     std::string key = stream_prefix(project, stream), value;
+    {
+        const std::shared_lock hold(waiting_mutex_);
+        for (const auto row : waiting_.of_stream(key))
+            if (take_number<std::uint64_t>(waiting_.key(row).data() + key.size()) == version.value)
+                return std::optional(Seq{take_number<std::uint64_t>(waiting_.value(row).data())});
+    }
     append_number(key, version.value);
     const auto status = db_->Get({}, family(streams), key, &value);
     if (status.IsNotFound()) return std::optional<Seq>();
@@ -229,6 +345,18 @@ Status RocksStore::read(Seq after, Seq up_to, std::size_t events_max, std::size_
 Status RocksStore::read_stream(std::string_view project, const MemoryId& stream, Seq up_to, EventArena& arena,
                                std::vector<EventView>& out) const {
     const std::string prefix = stream_prefix(project, stream);
+    const auto damaged_rows = [&] {
+        return Error{ErrorCode::data_loss, "a stream's rows are damaged", {{"memory_id", to_string(stream)}}};
+    };
+    // First those that wait: what is written meanwhile is found twice, never missed.
+    std::vector<std::pair<Version, Seq>> waiting;
+    {
+        const std::shared_lock hold(waiting_mutex_);
+        for (const auto row : waiting_.of_stream(prefix))
+            waiting.emplace_back(take_number<std::uint64_t>(waiting_.key(row).data() + prefix.size()),
+                                 take_number<std::uint64_t>(waiting_.value(row).data()));
+    }
+
     std::string first = prefix;
     append_number(first, std::uint64_t{1});
     const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}, family(streams)));
@@ -236,21 +364,34 @@ Status RocksStore::read_stream(std::string_view project, const MemoryId& stream,
     for (rows->Seek(first); rows->Valid() && rows->key().starts_with(prefix); rows->Next(), ++version.value) {
         if (rows->key().size() != first.size() || rows->value().size() != 10 ||
             take_number<std::uint64_t>(rows->key().data() + prefix.size()) != version.value)
-            return Error{ErrorCode::data_loss, "a stream's rows are damaged", {{"memory_id", to_string(stream)}}};
+            return damaged_rows();
         const Seq seq{take_number<std::uint64_t>(rows->value().data())};
-        if (seq > up_to) break;
-        rocksdb::PinnableSlice stored;
-        const SeqKey key(seq);
-        const auto status = db_->Get({}, family(events), key.slice(), &stored);
-        if (status.IsNotFound()) return damaged("the log has a gap", seq);
-        if (!status.ok()) return to_error(status, "reading a stream", on_message_);
-        auto event = decode(seq, view(stored), arena);
-        if (!event) return event.error();
-        if (event->memory_id() != stream || event->version() != version)
-            return damaged("a stream's row names another stream's event", seq);
-        out.push_back(*event);
+        if (seq > up_to) return Done{};
+        if (auto read = read_version(stream, version, seq, arena, out); !read) return read;
     }
     if (!rows->status().ok()) return to_error(rows->status(), "reading a stream", on_message_);
+    for (const auto& [waits, seq] : waiting) {
+        if (waits < version) continue;
+        if (waits > version) return damaged_rows();
+        if (seq > up_to) return Done{};
+        if (auto read = read_version(stream, version, seq, arena, out); !read) return read;
+        ++version.value;
+    }
+    return Done{};
+}
+
+Status RocksStore::read_version(const MemoryId& stream, Version version, Seq seq, EventArena& arena,
+                                std::vector<EventView>& out) const {
+    rocksdb::PinnableSlice stored;
+    const SeqKey key(seq);
+    const auto status = db_->Get({}, family(events), key.slice(), &stored);
+    if (status.IsNotFound()) return damaged("the log has a gap", seq);
+    if (!status.ok()) return to_error(status, "reading a stream", on_message_);
+    auto event = decode(seq, view(stored), arena);
+    if (!event) return event.error();
+    if (event->memory_id() != stream || event->version() != version)
+        return damaged("a stream's row names another stream's event", seq);
+    out.push_back(*event);
     return Done{};
 }
 
@@ -271,13 +412,7 @@ void RocksStore::add_event(std::string_view project, const MemoryId& stream, Seq
     const SeqKey key(seq);
     batch_->Put(family(events), key.slice(), {reinterpret_cast<const char*>(stored.data()), stored.size()})
         .PermitUncheckedError();
-    set_scoped_key(stream_key_, project, stream.bytes);
-    append_number(stream_key_, version.value);
-    std::array<char, 10> row{};
-    std::copy(key.bytes.begin(), key.bytes.end(), row.begin());
-    row[8] = static_cast<char>(static_cast<std::uint16_t>(type) >> 8);
-    row[9] = static_cast<char>(type);
-    batch_->Put(family(streams), stream_key_, {row.data(), row.size()}).PermitUncheckedError();
+    add_row(batch_rows_, project, stream, version, seq, type);
 }
 
 void RocksStore::add_idempotency(std::string_view project, std::string_view key, const IdempotencyRow& row) {
@@ -290,13 +425,19 @@ void RocksStore::add_idempotency(std::string_view project, std::string_view key,
 
 void RocksStore::drop_batch() {
     batch_->Clear();
+    batch_rows_.clear();
 }
 
 Status RocksStore::write(bool sync) {
     rocksdb::WriteOptions options;
     options.sync = sync;
     const auto status = db_->Write(options, batch_.get());
-    batch_->Clear();
+    if (status.ok()) {
+        const std::lock_guard changing(waiting_mutex_);
+        for (std::size_t row = 0; row < batch_rows_.size(); ++row)
+            waiting_.add(batch_rows_.key(row), batch_rows_.value(row));
+    }
+    drop_batch();
     if (!status.ok()) return to_error(status, "writing the log", on_message_);
     return Done{};
 }
@@ -308,6 +449,10 @@ Status RocksStore::sync() {
 }
 
 Status RocksStore::flush() {
+    if (waiting_.size() != 0) {
+        if (auto synced = sync(); !synced) return synced;
+        if (auto written = write_streams(); !written) return written;
+    }
     const auto status = db_->Flush({}, families_);
     if (!status.ok()) return to_error(status, "flushing the log", on_message_);
     return Done{};

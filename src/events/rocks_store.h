@@ -2,18 +2,26 @@
 //   family   key                                            value
 //   events   seq (8)                                        stored event (codec.h)
 //   streams  project, 0, stream id (16), version (8)        seq (8), event type (2)
+//            0, "indexed"                                   the seq up to which the events' rows are there (8)
 //   idem     project, 0, SHA-256 of the key, first 16 bytes first seq (8), count (4), request hash (32)
 //   meta     "format", "store", "created"                   format version (4), UUID (16), recorded time in us (8)
-// The project is part of every key but the seq's, so no lookup can cross from one to another. An event's rows are
-// written in one batch.
+// The project, which is not empty and holds no 0, is part of every key of a stream or of "idem", so no lookup can cross
+// from one to another. What is written together is one batch, all of it or nothing.
+//
+// "streams" is made of the events, and is written beside their log: the rows of the last events wait in memory, where
+// every reader looks first, and go to RocksDB many at a time, sorted, not in the write-ahead log. Those of one such
+// batch and "indexed" reach the disk together, and only after their events were synced: "indexed" is not beyond what a
+// power loss leaves. load_streams() brings back what a crash took, at most a memtable's worth of rows (16 MiB).
 #pragma once
 
 #include "codec.h"
 #include "event_log_hash.h"
 #include "rocks_support.h"
+#include "stream_rows.h"
 
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,8 +47,9 @@ struct RocksStoreOptions {
     rocksdb::Env* env = nullptr;
     OnMessage on_message;
     WalDamage wal_damage = WalDamage::refuse;
-    bool read_only = false;  // Changes no file.
-    bool create = false;     // There is none yet.
+    bool read_only = false;              // Changes no file.
+    bool create = false;                 // There is none yet.
+    std::size_t stream_rows_max = 1024;  // That wait in memory.
 };
 
 struct StoreIdentity {
@@ -58,6 +67,10 @@ class RocksStore {
     static bool exists(rocksdb::FileSystem& files, const std::filesystem::path& directory);
     static Result<std::unique_ptr<RocksStore>> open(const RocksStoreOptions& options);
     ~RocksStore();  // Closes; flushes nothing.
+
+    // Before streams are asked for. Rows beyond the head, as when the log was cut, are dropped, and all are made anew;
+    // data_loss: they cannot be, the store is read only.
+    Status load_streams(Seq head);
 
     // Any thread.
     Result<Seq> last_seq() const;
@@ -81,18 +94,33 @@ class RocksStore {
     void drop_batch();
     Status write(bool sync);
     Status sync();  // Everything written so far.
+    // Whether, once the batch is written, enough rows of streams wait for write_streams().
+    bool streams_due() const { return waiting_.size() + batch_rows_.size() >= stream_rows_max_; }
+    Status write_streams();  // All that wait; their events are synced.
 
     Status flush();  // Memtables to files, so that the next open replays nothing.
 
  private:
     RocksStore();
     rocksdb::ColumnFamilyHandle* family(std::size_t which) const { return families_[which]; }
+    static void add_row(StreamRows& to, std::string_view project, const MemoryId& stream, Version version, Seq seq,
+                        EventType type);
+    Result<Seq> indexed() const;
+    Status clear_streams();
+    Status write_beside(rocksdb::WriteBatch& batch);
+    Status read_version(const MemoryId& stream, Version version, Seq seq, EventArena& arena,
+                        std::vector<EventView>& out) const;
 
     OnMessage on_message_;
     std::unique_ptr<rocksdb::DB> db_;
     std::vector<rocksdb::ColumnFamilyHandle*> families_;  // As in the table above, after RocksDB's own default.
     std::unique_ptr<rocksdb::WriteBatch> batch_;
-    std::string stream_key_;
+
+    std::size_t stream_rows_max_ = 0;
+    bool read_only_ = false;
+    StreamRows batch_rows_;                    // Of the events in batch_.
+    StreamRows waiting_;                       // For write_streams().
+    mutable std::shared_mutex waiting_mutex_;  // Exclusive, by the committer: waiting_ is being changed.
 };
 
 }  // namespace annal

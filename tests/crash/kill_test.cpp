@@ -72,6 +72,9 @@ TEST_CASE("kill -9 takes nothing acknowledged, and retries append nothing twice"
             if (!contents.insert(event.content.substr(0, event.content.find_last_not_of('.') + 1)).second)
                 FAIL("trial " << trial << ": twice: " << event.content.substr(0, 20));
         }
+        for (const auto& [memory, version] : versions)
+            if ((*log)->stream_version("shop", memory)->value != version)
+                FAIL("trial " << trial << ": a stream is not at the version of its last event");
         for (const auto& [item, seq] : acknowledged)
             for (std::uint64_t part = 0; part <= item % 3; ++part)
                 if (seq + part > all->size() ||

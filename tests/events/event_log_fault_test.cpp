@@ -29,6 +29,7 @@ struct World {  // A log on a file system that can fail, and what its callers we
         options.directory = directory;
         options.env = env.get();
         options.disk_free_bytes_min = 0;
+        options.stream_rows_max = 16;  // So that rows of streams are written now and then.
         return EventLog::open(options);
     }
 
@@ -92,7 +93,13 @@ void check_log(const EventLog& log, const Told& told) {
     for (const auto& [seq, content] : told.buffered)
         if (seq <= all->size() && (*all)[seq - 1].content != content)
             FAIL("buffered event " << seq << " is another one");
-    for (const auto& [memory, version] : versions) CHECK(log.stream_version("shop", memory)->value == version);
+    for (const auto& [memory, version] : versions) {
+        CHECK(log.stream_version("shop", memory)->value == version);
+        EventArena arena;
+        std::vector<EventView> stream;
+        if (auto read = log.read_stream("shop", memory, arena, stream); !read) FAIL(read.error().message);
+        CHECK(stream.size() == version);
+    }
 }
 
 }  // namespace
