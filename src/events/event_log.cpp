@@ -4,10 +4,12 @@
 
 #include <annal/limits.h>
 
+#include <pthread.h>
 #include <rocksdb/file_system.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 
 namespace annal {
 namespace {
@@ -22,6 +24,15 @@ Error too_large(std::string_view what, std::size_t actual, std::size_t limit) {
     return {ErrorCode::resource_exhausted,
             std::string(what) + ": " + std::to_string(actual) + ", the limit is " + std::to_string(limit),
             {{"actual", std::to_string(actual)}, {"limit", std::to_string(limit)}}};
+}
+
+std::atomic<std::uint64_t> forks = 0;
+
+// Another number after a fork. Asked at every call, so it is a system call only if the fork cannot be watched.
+std::uint64_t process_generation() {
+    static const bool watched =
+        pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); }) == 0;
+    return watched ? forks.load(std::memory_order_relaxed) : static_cast<std::uint64_t>(getpid());
 }
 
 // Checks the batch and hashes its events: what needs no order is done on the caller's thread.
@@ -136,7 +147,7 @@ class RocksEventLog final : public EventLog {
     }
 
  private:
-    bool forked() const { return getpid() != pid_; }
+    bool forked() const { return process_generation() != opened_in_; }
     static Error after_fork() {
         return {ErrorCode::unavailable, "the store was opened before a fork: open it in the child, not before", {}};
     }
@@ -173,7 +184,7 @@ class RocksEventLog final : public EventLog {
     }
 
     const EventLogOptions options_;
-    const pid_t pid_ = getpid();
+    const std::uint64_t opened_in_ = process_generation();
     rocksdb::FileLock* const lock_;
     std::unique_ptr<LogCommitter> committer_;
     std::unique_ptr<CommitQueue> queue_;

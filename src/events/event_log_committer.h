@@ -63,6 +63,7 @@ class LogCommitter {
 
     Status admit(std::size_t bytes);
     Status resume(std::size_t bytes);
+    bool room_is_known(std::size_t bytes) const;
     std::optional<std::uint64_t> free_bytes() const;
     Status sequence(AppendRequest& request, Place& place);
     Result<bool> replay(AppendRequest& request, Place& place);
@@ -88,6 +89,8 @@ class LogCommitter {
     Seq synced_;
     Hash head_hash_{};  // Of the last event written, synced or not.
     std::chrono::steady_clock::time_point resume_tried_at_;
+    std::optional<std::chrono::steady_clock::time_point> room_seen_at_;
+    std::size_t bytes_since_room_ = 0;  // Taken since then.
 
     std::atomic<Seq> head_;
     std::atomic<std::size_t> waiters_ = 0;

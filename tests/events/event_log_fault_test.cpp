@@ -212,6 +212,53 @@ TEST_CASE("the disk nearly full refuses an append before RocksDB meets it", "[ev
     CHECK(log->head() == Seq{0});
 }
 
+TEST_CASE("a disk that fills up is noticed before a sixteenth of the reserve is used, and room at once",
+          "[events][fault]") {
+    constexpr std::uint64_t reserve = std::uint64_t{1} << 20;
+    TempDir dir;
+    World world(dir.path() / "log");
+    EventLogOptions options;
+    options.directory = world.directory;
+    options.env = world.env.get();
+    options.disk_free_bytes_min = reserve;
+    auto log = *EventLog::open(options);
+    const auto append_kilobyte = [&] { return append(*log, {{memory_number(1), std::string(1024, 'x')}}); };
+    for (int round = 0; round < 3; ++round) {
+        world.files->set_free_bytes(2 * reserve);
+        REQUIRE(append_kilobyte());  // Whatever was refused before.
+        world.files->set_free_bytes(reserve);
+        std::uint64_t taken = 0;
+        Result<std::vector<Receipt>> receipts = append_kilobyte();
+        for (; receipts && taken < 1000; receipts = append_kilobyte()) ++taken;
+        CHECK(taken * 1024 <= reserve / 16);
+        REQUIRE_FALSE(receipts);
+        CHECK(receipts.error().code == ErrorCode::resource_exhausted);
+        CHECK(receipts.error().details.at("free") == std::to_string(reserve));
+        CHECK_FALSE(append_kilobyte());
+    }
+}
+
+TEST_CASE("a disk that others fill up is noticed in time, without asking at every append", "[events][fault]") {
+    TempDir dir;
+    World world(dir.path() / "log");
+    EventLogOptions options;
+    options.directory = world.directory;
+    options.env = world.env.get();
+    options.disk_free_bytes_min = std::uint64_t{1} << 40;
+    world.files->set_free_bytes(std::uint64_t{1} << 41);
+    auto log = *EventLog::open(options);
+    const auto append_buffered = [&] {
+        return append(*log, {{memory_number(1), "x"}}, {.durability = Durability::buffered});
+    };
+    std::uint64_t taken = 0;
+    while (append_buffered() && world.files->free_bytes_asked() < 3) ++taken;
+    CHECK(taken > 3);
+    world.files->set_free_bytes(0);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (append_buffered() && std::chrono::steady_clock::now() < deadline) continue;
+    CHECK(std::chrono::steady_clock::now() < deadline);
+}
+
 TEST_CASE("power loss at any moment takes nothing that was acknowledged", "[events][fault]") {
     const std::uint64_t seed = test_seed();
     INFO("ANNAL_SEED=" << seed);

@@ -61,6 +61,9 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
         return met_;
     }
 
+    void set_free_bytes(std::uint64_t bytes) { free_bytes_ = bytes; }  // From now on; before it, what there is.
+    std::uint64_t free_bytes_asked() const { return free_bytes_asked_; }
+
     void image(const std::filesystem::path& to, std::mt19937_64& random) {
         const std::lock_guard lock(mutex_);
         dark_ = true;
@@ -122,6 +125,13 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
                        Context* context) override {
         if (auto fault = meet("size of " + name); !fault.ok()) return fault;
         return FileSystemWrapper::GetFileSize(name, options, size, context);
+    }
+    Status GetFreeSpace(const std::string& name, const Options& options, std::uint64_t* bytes,
+                        Context* context) override {
+        ++free_bytes_asked_;
+        if (free_bytes_ == unset) return FileSystemWrapper::GetFreeSpace(name, options, bytes, context);
+        *bytes = free_bytes_;
+        return Status::OK();
     }
     Status LockFile(const std::string& name, const Options& options, rocksdb::FileLock** lock,
                     Context* context) override {
@@ -221,6 +231,8 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
     Fault fault_ = Fault::none;
     std::uint64_t at_ = 0, graves_ = 0;
     std::atomic<std::uint64_t> operations_ = 0;
+    static constexpr std::uint64_t unset = ~std::uint64_t{0};
+    std::atomic<std::uint64_t> free_bytes_ = unset, free_bytes_asked_ = 0;
     std::string met_;
     bool dark_ = false;
     Entries live_, durable_;
