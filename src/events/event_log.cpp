@@ -35,7 +35,17 @@ std::uint64_t process_generation() {
     return watched ? forks.load(std::memory_order_relaxed) : static_cast<std::uint64_t>(getpid());
 }
 
-// Checks the batch and hashes its events: what needs no order is done on the caller's thread.
+constexpr std::size_t large_batch_bytes = std::size_t{128} << 10;  // To hash it takes longer than to switch threads.
+constexpr auto large_batch_wait_min = std::chrono::milliseconds(100);
+
+void hash_bodies(AppendRequest& request, std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+        const auto& bytes = request.batch->items[i].event->bytes;
+        request.body_hashes[i] = body_hash({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    }
+}
+
+// What needs no order is done on the caller's thread.
 Result<AppendRequest> prepare(AppendBatch& batch) {
     if (batch.project.empty() || batch.project.size() > limits::name_characters_max ||
         batch.project.find('\0') != std::string_view::npos)
@@ -48,7 +58,6 @@ Result<AppendRequest> prepare(AppendBatch& batch) {
 
     AppendRequest request;
     request.batch = &batch;
-    request.body_hashes.reserve(batch.items.size());
     for (const auto& item : batch.items) {
         const auto& bytes = item.event->bytes;
         const std::string_view stored(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -57,10 +66,10 @@ Result<AppendRequest> prepare(AppendBatch& batch) {
         if (bytes.size() > limits::event_bytes_max)
             return too_large("bytes of one event", bytes.size(), limits::event_bytes_max);
         request.bytes += bytes.size();
-        request.body_hashes.push_back(body_hash(stored));
     }
     if (request.bytes > limits::batch_bytes_max)
         return too_large("bytes of one append", request.bytes, limits::batch_bytes_max);
+    request.body_hashes.resize(batch.items.size());
     return request;
 }
 
@@ -88,7 +97,7 @@ class RocksEventLog final : public EventLog {
         if (forked()) return after_fork();
         auto request = prepare(batch);
         if (!request) return request.error();
-        if (auto done = queue_->commit(*request, batch.wait_max); !done) return done.error();
+        if (auto done = commit(*request); !done) return done.error();
         if (request->error) return *request->error;
         return request->replayed ? stored_receipts(request->first, request->count) : receipts(*request);
     }
@@ -150,6 +159,17 @@ class RocksEventLog final : public EventLog {
     bool forked() const { return process_generation() != opened_in_; }
     static Error after_fork() {
         return {ErrorCode::unavailable, "the store was opened before a fork: open it in the child, not before", {}};
+    }
+
+    // The commit needs the hash of the last event only; a large batch is hashed while the committer's thread writes it,
+    // if it can wait for that thread.
+    Status commit(AppendRequest& request) {
+        const std::size_t last = request.body_hashes.size() - 1;
+        const auto wait_max = request.batch->wait_max;
+        const bool hand_over = request.bytes >= large_batch_bytes && wait_max >= large_batch_wait_min;
+        hash_bodies(request, hand_over ? last : 0, last + 1);
+        if (!hand_over) return queue_->commit(request, wait_max);
+        return queue_->commit(request, wait_max, [&] { hash_bodies(request, 0, last); });
     }
 
     static std::vector<Receipt> receipts(const AppendRequest& request) {

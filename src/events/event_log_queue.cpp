@@ -58,9 +58,10 @@ CommitQueue::~CommitQueue() {
     thread_.join();
 }
 
-Status CommitQueue::commit(AppendRequest& request, std::chrono::milliseconds wait_max) {
+Status CommitQueue::commit(AppendRequest& request, std::chrono::milliseconds wait_max,
+                           const std::function<void()>& meanwhile) {
     std::unique_lock lock(mutex_);
-    if (!committing_ && queue_.empty()) {
+    if (!meanwhile && !committing_ && queue_.empty()) {
         committing_ = true;
         lock.unlock();
         AppendRequest* const alone = &request;
@@ -81,6 +82,7 @@ Status CommitQueue::commit(AppendRequest& request, std::chrono::milliseconds wai
     const bool awaited = !committing_ || queue_.size() == linger_for_;
     lock.unlock();
     if (awaited) work_.notify_one();
+    if (meanwhile) meanwhile();
 
     if (wait_until_done(waiting, deadline)) return Done{};
     lock.lock();

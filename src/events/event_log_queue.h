@@ -1,6 +1,6 @@
 // Brings appends from any thread to the committer, many at a time.
-// Nobody else about: the caller's thread commits its own request, with no switch of threads. Otherwise requests gather
-// while a commit is under way, and the committer's thread takes them as one group.
+// Nobody else about: the caller's thread commits its own request, with no switch of threads, unless it has work to do
+// meanwhile. Otherwise requests gather while a commit is under way, and the committer's thread takes them as one group.
 #pragma once
 
 #include "event_log_committer.h"
@@ -9,6 +9,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -20,7 +21,10 @@ class CommitQueue {
     ~CommitQueue();  // Nobody may be in commit().
 
     // Returns when the request has its outcome. deadline_exceeded: it waited too long to be taken; nothing is written.
-    Status commit(AppendRequest& request, std::chrono::milliseconds wait_max);
+    // If there is a `meanwhile`, the committer's thread commits, and it is done beside that unless the queue stays
+    // full.
+    Status commit(AppendRequest& request, std::chrono::milliseconds wait_max,
+                  const std::function<void()>& meanwhile = {});
 
  private:
     struct Waiting;

@@ -87,6 +87,36 @@ TEST_CASE("a receipt's hash is that of the event as stored", "[events][log]") {
     }
 }
 
+TEST_CASE("a large batch, hashed while it is written, has the hashes of a small one", "[events][log]") {
+    TempDir dir;
+    auto log = open(dir);
+    std::vector<Note> notes;
+    for (std::uint64_t i = 0; i < 300; ++i) notes.push_back({memory_number(i % 40), std::string(1000 + i, 'x')});
+    for (std::uint64_t round = 0; round < 3; ++round) {
+        const auto receipts = append(*log, notes, {.key = std::to_string(round), .request = 1});
+        REQUIRE(receipts);
+        const auto again = append(*log, notes, {.key = std::to_string(round), .request = 1});
+        REQUIRE(again);
+        EventArena arena;
+        std::vector<EventView> events;
+        REQUIRE(log->read(Seq{300 * round}, {}, arena, events));
+        for (std::size_t i = 0; i < notes.size(); ++i) {
+            const auto stored = events[i].stored();
+            const auto hash =
+                event_hash(events[i].seq(), {reinterpret_cast<const char*>(stored.data()), stored.size()});
+            CHECK(receipts->at(i).hash == hash);
+            CHECK(again->at(i).hash == hash);
+        }
+        CHECK(append(*log, notes, {.key = std::to_string(round), .request = 1, .wait_max = milliseconds(0)}));
+        auto refused = notes;
+        refused.push_back({tea, "x", ExpectedVersion::exactly({9'999})});
+        CHECK_FALSE(append(*log, refused));
+        CHECK(log->head() == Seq{300 * (round + 1)});
+        log.reset();
+        log = open(dir);
+    }
+}
+
 TEST_CASE("an append to a stream that moved on is refused, and nothing is written", "[events][log]") {
     TempDir dir;
     auto log = open(dir);
