@@ -1,5 +1,6 @@
 #include "rocks_options.h"
 
+#include "crc32c.h"
 #include "rocks_store.h"
 
 #include <rocksdb/cache.h>
@@ -21,7 +22,35 @@ class NoSelfRecovery final : public rocksdb::EventListener {
     }
 };
 
+// RocksDB's own checksum of files, name and bytes, through the processor's instruction.
+class FileCrc32c final : public rocksdb::FileChecksumGenerator {
+ public:
+    void Update(const char* data, std::size_t size) override { crc_ = crc32c(data, size, crc_); }
+    void Finalize() override {
+        for (int shift = 24; shift >= 0; shift -= 8) checksum_ += static_cast<char>(crc_ >> shift);
+    }
+    std::string GetChecksum() const override { return checksum_; }
+    const char* Name() const override { return "FileChecksumCrc32c"; }
+
+ private:
+    std::uint32_t crc_ = 0;
+    std::string checksum_;
+};
+
+class FileCrc32cFactory final : public rocksdb::FileChecksumGenFactory {
+ public:
+    std::unique_ptr<rocksdb::FileChecksumGenerator> CreateFileChecksumGenerator(
+        const rocksdb::FileChecksumGenContext&) override {
+        return std::make_unique<FileCrc32c>();
+    }
+    const char* Name() const override { return "FileChecksumGenCrc32cFactory"; }
+};
+
 }  // namespace
+
+std::shared_ptr<rocksdb::FileChecksumGenFactory> file_checksums() {
+    return std::make_shared<FileCrc32cFactory>();
+}
 
 rocksdb::DBOptions rocks_db_options(const RocksStoreOptions& options) {
     rocksdb::DBOptions db;
@@ -56,7 +85,7 @@ rocksdb::DBOptions rocks_db_options(const RocksStoreOptions& options) {
     db.max_background_jobs = 4;
     db.bytes_per_sync = std::uint64_t{1} << 20;
     db.wal_bytes_per_sync = 0;
-    db.file_checksum_gen_factory = rocksdb::GetFileChecksumGenCrc32cFactory();
+    db.file_checksum_gen_factory = file_checksums();
     db.avoid_unnecessary_blocking_io = true;
     db.stats_dump_period_sec = 0;
     db.stats_persist_period_sec = 0;

@@ -1,5 +1,6 @@
 #include "vector_graph_file.h"
 
+#include "events/crc32c.h"
 #include "vector_file.h"
 
 #include <fcntl.h>
@@ -27,7 +28,7 @@ T get(const Header& header, std::size_t offset) {
 }
 
 std::uint32_t crc(std::string_view bytes) {
-    return vector_kernels().crc32c(bytes.data(), bytes.size(), 0);
+    return crc32c(bytes.data(), bytes.size());
 }
 
 // What a file of this build begins with, whatever its graph.
@@ -51,7 +52,7 @@ Error damaged(std::string_view what) {
 std::uint32_t rows_checksum(const VectorRows& rows, Slot begin, Slot end, std::uint32_t seed) {
     for (auto slot = begin; slot < end; ++slot) {
         const auto row = rows.checksum(slot);
-        seed = vector_kernels().crc32c(&row, sizeof row, seed);
+        seed = crc32c(&row, sizeof row, seed);
     }
     return seed;
 }

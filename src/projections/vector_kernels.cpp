@@ -50,41 +50,9 @@ float portable_float_dot(const float* a, const float* b, std::size_t dimension) 
     return reduce_lanes(sums);
 }
 
-constexpr std::array<std::uint32_t, 256> crc_table() {
-    std::array<std::uint32_t, 256> table{};
-    for (std::uint32_t i = 0; i < 256; ++i) {
-        std::uint32_t crc = i;
-        for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82F63B78U : 0);
-        table[i] = crc;
-    }
-    return table;
-}
-
-std::uint32_t portable_crc32c(const void* bytes, std::size_t size, std::uint32_t seed) {
-    static constexpr auto table = crc_table();
-    const auto* p = static_cast<const std::uint8_t*>(bytes);
-    std::uint32_t crc = ~seed;
-    for (std::size_t i = 0; i < size; ++i) crc = (crc >> 8) ^ table[(crc ^ p[i]) & 0xFF];
-    return ~crc;
-}
-
-constexpr VectorKernels portable{VectorIsa::portable, portable_dot4, portable_dot1, portable_float_dot,
-                                 portable_crc32c};
+constexpr VectorKernels portable{VectorIsa::portable, portable_dot4, portable_dot1, portable_float_dot};
 
 #if defined(__x86_64__)
-
-__attribute__((target("sse4.2"))) std::uint32_t sse_crc32c(const void* bytes, std::size_t size, std::uint32_t seed) {
-    const auto* p = static_cast<const std::uint8_t*>(bytes);
-    std::uint64_t crc = ~seed;
-    for (; size >= 8; size -= 8, p += 8) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, p, 8);
-        crc = _mm_crc32_u64(crc, word);
-    }
-    auto narrow = static_cast<std::uint32_t>(crc);
-    for (; size > 0; --size, ++p) narrow = _mm_crc32_u8(narrow, *p);
-    return ~narrow;
-}
 
 // --- AVX2. maddubs saturates at 32767: |query| * sign(row, query) stays below it, since no code is -128.
 
@@ -158,7 +126,7 @@ ANNAL_AVX2 float avx2_float_dot(const float* a, const float* b, std::size_t dime
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-constexpr VectorKernels avx2{VectorIsa::avx2, avx2_dot4, avx2_dot1, avx2_float_dot, sse_crc32c};
+constexpr VectorKernels avx2{VectorIsa::avx2, avx2_dot4, avx2_dot1, avx2_float_dot};
 
 // --- AVX-512 with VNNI. It multiplies unsigned rows, so 128 * sum(query) is taken off, while still an integer.
 
@@ -217,7 +185,7 @@ ANNAL_AVX512 float avx512_float_dot(const float* a, const float* b, std::size_t 
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-constexpr VectorKernels avx512{VectorIsa::avx512, avx512_dot4, avx512_dot1, avx512_float_dot, sse_crc32c};
+constexpr VectorKernels avx512{VectorIsa::avx512, avx512_dot4, avx512_dot1, avx512_float_dot};
 
 #endif
 
@@ -232,8 +200,7 @@ const VectorKernels& choose() {
 const VectorKernels* vector_kernels(VectorIsa isa) {
     if (isa == VectorIsa::portable) return &portable;
 #if defined(__x86_64__)
-    const bool has_avx2 =
-        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("sse4.2");
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (isa == VectorIsa::avx2 && has_avx2) return &avx2;
     if (isa == VectorIsa::avx512 && has_avx2 && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&

@@ -33,7 +33,6 @@ struct VectorKernels {
     void (*dot4)(const CodeQuery& query, const std::uint8_t* const rows[4], std::size_t stride, std::int32_t dots[4]);
     std::int32_t (*dot1)(const CodeQuery& query, const std::uint8_t* row, std::size_t stride);
     float (*float_dot)(const float* a, const float* b, std::size_t dimension);
-    std::uint32_t (*crc32c)(const void* bytes, std::size_t size, std::uint32_t seed);  // Castagnoli; seed 0 to start.
 };
 
 const VectorKernels& vector_kernels();               // The best of this CPU.

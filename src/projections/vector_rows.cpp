@@ -1,7 +1,7 @@
 #include "vector_rows.h"
 
+#include "events/crc32c.h"
 #include "vector_file.h"
-#include "vector_kernels.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -43,14 +43,13 @@ Header make_header(std::string_view model, std::size_t dimension) {
     store(header.data() + 16, static_cast<std::uint32_t>(VectorRows::row_bytes(dimension)));
     store(header.data() + 20, static_cast<std::uint32_t>(model.size()));
     std::memcpy(header.data() + 24, model.data(), std::min(model.size(), header.size() - 28));
-    store(header.data() + header.size() - 4, vector_kernels().crc32c(header.data(), header.size() - 4, 0));
+    store(header.data() + header.size() - 4, crc32c(header.data(), header.size() - 4));
     return header;
 }
 
 std::uint32_t row_checksum(const std::byte* row, std::size_t dimension) {
-    const auto& kernels = vector_kernels();
-    const auto crc = kernels.crc32c(row, sizeof(std::uint64_t), 0);
-    return kernels.crc32c(row + VectorRows::row_head_bytes, dimension * sizeof(float), crc);
+    const auto crc = crc32c(row, sizeof(std::uint64_t));
+    return crc32c(row + VectorRows::row_head_bytes, dimension * sizeof(float), crc);
 }
 
 }  // namespace
