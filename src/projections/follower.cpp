@@ -13,6 +13,8 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds retry_pause_min{10};
 constexpr milliseconds retry_pause_max{2'000};
+constexpr std::uint64_t read_ahead_min = 1'024;  // So far behind, two threads are better than one.
+constexpr milliseconds quiet_time{1'000};        // Before rows are put in order: others may be catching up still.
 
 // The one place where what a projector, or a library below it, throws becomes an Error.
 template <class Call>
@@ -100,6 +102,7 @@ std::uint64_t Follower::ask_for_rebuild() {
 void Follower::run() {
     open();
     while (next_turn()) turn();
+    drop_pages();
     if (!opened_ || start_over_because_) return;
     if (const auto saved = guarded([&] { return projector_.save(); }); !saved)
         tell("warning", "what makes the next open quick was not saved: " + saved.error().message);
@@ -126,16 +129,21 @@ bool Follower::next_turn() {
         } else if (!idle_told_) {
             idle_told_ = true;
             lock.unlock();
-            arena_ = {};  // A batch's worth of memory, needed again only when there is much to do.
-            space_->settle();
+            drop_pages();  // A batch's worth of memory, needed again only when there is much to do.
+            batch_.reset();
             if (const auto idle = guarded([&] { return projector_.idle(); }); !idle) {
                 error_ = idle.error().message;
                 tell("warning", "housekeeping failed: " + error_);
                 publish();
             }
             lock.lock();
-        } else {
+        } else if (settled_) {
             work_.wait(lock);
+        } else if (work_.wait_for(lock, quiet_time) == std::cv_status::timeout) {
+            settled_ = true;
+            lock.unlock();
+            space_->settle();
+            lock.lock();
         }
     }
 }
@@ -233,30 +241,52 @@ void Follower::turn() {
         publish();
     }
     if (start_over_because_) return start_over();
-    if (auto got = read(); !got) return fail(got.error());
-    if (fold(events_, options_.tries_max)) pause_before_retry_ = milliseconds(0);
+    if (auto got = guarded([&] { return read(); }); !got) return fail(got.error());
+    if (fold(page_.events, options_.tries_max)) pause_before_retry_ = milliseconds(0);
 }
 
-// Up to a batch after the checkpoint, every seq there.
+// Up to a batch after the checkpoint, every seq there. While it is folded, the next one is read on another thread.
 Status Follower::read() {
-    events_.clear();
-    arena_.clear();
-    const EventLog::ReadLimits limits{options_.batch_events_max, options_.batch_bytes_max};
-    if (auto got = guarded([&] { return log_.read(applied_, limits, arena_, events_); }); !got) return got;
+    std::swap(page_, spare_);
+    page_.events.clear();
+    if (next_.valid()) page_ = next_.get();
+    if (page_.events.empty() || page_.after != applied_)
+        if (auto got = read_page(applied_, page_); !got) return got;
     auto seq = applied_.value;
-    for (const auto& event : events_)
+    for (const auto& event : page_.events)
         if (event.seq() != Seq{++seq}) return Error{ErrorCode::data_loss, "the log has a gap", {}};
-    if (events_.empty()) return Error{ErrorCode::data_loss, "the log ends before its head", {}};
+    if (page_.events.empty()) return Error{ErrorCode::data_loss, "the log ends before its head", {}};
+    if (log_.head().value - seq >= read_ahead_min)
+        next_ = std::async(std::launch::async, [this, after = Seq{seq}, page = std::move(spare_)]() mutable {
+            if (!read_page(after, page)) page.events.clear();  // The error comes again when they are needed.
+            return std::move(page);
+        });
     return Done{};
+}
+
+Status Follower::read_page(Seq after, Page& page) const {
+    page.after = after;
+    page.events.clear();
+    page.arena.clear();
+    const EventLog::ReadLimits limits{options_.batch_events_max, options_.batch_bytes_max};
+    return guarded([&] { return log_.read(after, limits, page.arena, page.events); });
+}
+
+void Follower::drop_pages() {
+    if (next_.valid()) next_.wait();
+    next_ = {};
+    page_ = {};
+    spare_ = {};
 }
 
 // Applies and commits the events, or, when they fail `tries` times, each half by itself. false: not now; fail() knows.
 bool Follower::fold(std::span<const EventView> events, unsigned tries) {
     Error error;
     for (unsigned i = 0; i < std::max(tries, 1u); ++i) {
-        const auto batch = space_->new_batch();
-        const auto applied = guarded([&] { return projector_.apply(events, *batch); });
-        if (applied) return commit(*batch, events.back().seq(), quarantined_);
+        if (!batch_) batch_ = space_->new_batch();
+        const auto applied = guarded([&] { return projector_.apply(events, *batch_); });
+        if (applied) return commit(*batch_, events.back().seq(), quarantined_);
+        batch_.reset();
         projector_.discard();
         error = applied.error();
         if (is_outage(error) || space_->damaged()) {
@@ -286,6 +316,7 @@ bool Follower::quarantine(const EventView& event, const Error& error) {
 bool Follower::commit(ViewBatch& batch, Seq applied, std::uint64_t quarantined) {
     batch.put(checkpoint_key, to_row(checkpoint(applied, generation_)));
     if (const auto written = space_->write(batch); !written) {
+        batch_.reset();
         projector_.discard();
         fail(written.error());
         return false;
@@ -293,7 +324,7 @@ bool Follower::commit(ViewBatch& batch, Seq applied, std::uint64_t quarantined) 
     projector_.committed();
     applied_ = applied;
     quarantined_ = quarantined;
-    idle_told_ = false;
+    idle_told_ = settled_ = false;
     pause_before_retry_ = milliseconds(0);
     publish();
     return true;

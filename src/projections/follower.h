@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -57,6 +58,12 @@ class Follower {
     std::uint64_t ask_for_rebuild();  // Returns the generation it will be.
 
  private:
+    struct Page {
+        Seq after;
+        EventArena arena;
+        std::vector<EventView> events;
+    };
+
     void run();
     bool next_turn();  // Waits for something to do; false: stop.
     void open();
@@ -64,6 +71,8 @@ class Follower {
     void start_over();
     Status empty();  // The space and the projector.
     Status read();
+    Status read_page(Seq after, Page& page) const;
+    void drop_pages();
     bool fold(std::span<const EventView> events, unsigned tries);
     bool quarantine(const EventView& event, const Error& error);
     bool commit(ViewBatch& batch, Seq applied, std::uint64_t quarantined);
@@ -84,6 +93,7 @@ class Follower {
     std::uint64_t quarantined_ = 0;
     bool opened_ = false;
     bool idle_told_ = false;
+    bool settled_ = false;
     bool paused_ = false;
     std::optional<std::string> start_over_because_;
     Seq rebuild_up_to_;                                // Until it is applied, the state is "rebuilding".
@@ -91,8 +101,10 @@ class Follower {
     std::chrono::steady_clock::time_point retry_at_;
     std::string error_;
     std::string note_;
-    EventArena arena_;
-    std::vector<EventView> events_;
+    Page page_;                         // In hand,
+    Page spare_;                        // and the one before it, for its memory.
+    std::future<Page> next_;            // Being read while the one in hand is folded.
+    std::unique_ptr<ViewBatch> batch_;  // Empty between two turns; kept for its memory.
 
     // Under the monitor's mutex.
     Published published_;

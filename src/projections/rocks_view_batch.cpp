@@ -47,7 +47,7 @@ Batch::Entry& Batch::entry(std::string_view key) {
     const auto hash = std::hash<std::string_view>{}(key);
     if (const auto found = find(key, hash); found != 0) return entries_[found - 1];
     if (2 * (entries_.size() + 1) > table_.size()) grow();
-    auto* copy = static_cast<char*>(memory_.allocate(key.size() + 1, 1));
+    auto* copy = allocate(key.size() + 1);
     std::copy(key.begin(), key.end(), copy);
     bytes_ += key.size() + 16;
     entries_.push_back({.key = {copy, key.size()}, .hash = hash});
@@ -72,7 +72,7 @@ void Batch::put(std::string_view key, std::string_view value) {
         // Room to grow: a value that is written again and again, longer each time, takes twice its size and not its
         // square.
         const auto capacity = std::max({value.size(), std::size_t{2} * own.capacity, std::size_t{1}});
-        own.value = static_cast<char*>(memory_.allocate(capacity, 1));
+        own.value = allocate(capacity);
         own.capacity = static_cast<std::uint32_t>(capacity);
     }
     std::copy(value.begin(), value.end(), own.value);
@@ -124,11 +124,22 @@ Status Batch::write(const Column& column) {
     if (auto written = is_bulk(column) ? write_file(column, places) : write_rows(column, places); !written)
         return written;
 
-    entries_.clear();
-    table_.assign(64, 0);
-    memory_.release();
-    bytes_ = 0;
+    clear();
     return Done{};
+}
+
+char* Batch::allocate(std::size_t size) {
+    used_ += size;
+    return static_cast<char*>(memory_->allocate(size, 1));
+}
+
+void Batch::clear() {
+    entries_.clear();
+    std::ranges::fill(table_, 0);
+    bytes_ = 0;
+    if (used_ > buffer_.size()) buffer_.resize(used_);
+    used_ = 0;
+    memory_.emplace(buffer_.data(), buffer_.size());
 }
 
 Status Batch::write_rows(const Column& column, const std::vector<Place>& ordered) const {
@@ -160,7 +171,10 @@ Status Batch::write_file(const Column& column, const std::vector<Place>& ordered
     rocksdb::IngestExternalFileOptions ingest;
     ingest.move_files = true;
     ingest.write_global_seqno = false;
-    if (status.ok()) status = column.db().IngestExternalFile(column.handle(), {path}, ingest);
+    if (status.ok()) {
+        const std::lock_guard lock(column.bulk_mutex());
+        status = column.db().IngestExternalFile(column.handle(), {path}, ingest);
+    }
     if (!status.ok()) return view_error(status, "writing a view's file");
     return Done{};
 }

@@ -4,7 +4,9 @@
 
 #include "rocks_view_space.h"
 
+#include <cstddef>
 #include <memory_resource>
+#include <optional>
 #include <vector>
 
 namespace annal::rocks_view {
@@ -36,13 +38,18 @@ class Batch : public ViewBatch {
 
     std::uint32_t find(std::string_view key, std::size_t hash) const;  // As in table_.
     Entry& entry(std::string_view key);
+    char* allocate(std::size_t size);
     void grow();
+    void clear();
     std::vector<Place> ordered() const;
     Status write_rows(const Column& column, const std::vector<Place>& ordered) const;
     Status write_file(const Column& column, const std::vector<Place>& ordered) const;
 
     std::shared_ptr<const Slot> slot_;
-    std::pmr::monotonic_buffer_resource memory_{std::size_t{64} << 10};  // Keys and values.
+    std::vector<std::byte> buffer_;  // As much as the greatest batch yet.
+    std::optional<std::pmr::monotonic_buffer_resource> memory_{std::in_place,
+                                                               std::size_t{64} << 10};  // Keys and values.
+    std::size_t used_ = 0;                                                              // Of it.
     std::vector<Entry> entries_;                                         // In the order of their first writes.
     std::vector<std::uint32_t> table_ = std::vector<std::uint32_t>(64);  // By hash: an entry's number, counted from 1.
     std::size_t bytes_ = 0;

@@ -50,6 +50,7 @@ class Iterator : public ViewIterator {
 class Snapshot : public ViewSnapshot, public std::enable_shared_from_this<Snapshot> {
  public:
     explicit Snapshot(std::shared_ptr<const Column> column) : column_(std::move(column)) {
+        const std::shared_lock lock(column_->bulk_mutex());
         options_.snapshot = column_->db().GetSnapshot();
     }
     ~Snapshot() override { column_->db().ReleaseSnapshot(options_.snapshot); }
@@ -106,10 +107,14 @@ class Space : public ViewSpace {
     }
     void settle() override {
         if (!unsettled_) return;
+        unsettled_ = false;
         const auto column = slot_->column();
+        std::string files;
+        if (column->db().GetProperty(column->handle(), rocksdb::DB::Properties::kNumFilesAtLevelPrefix + "0", &files) &&
+            (files == "0" || files == "1"))
+            return;
         rocksdb::experimental::SuggestCompactRange(&column->db(), column->handle(), nullptr, nullptr)
             .PermitUncheckedError();
-        unsettled_ = false;
     }
 
     // A new column family in place of the old: at once, whatever its size, and readers of the old one go on.
@@ -140,7 +145,7 @@ class Space : public ViewSpace {
  private:
     std::shared_ptr<Slot> slot_;
     rocksdb::ColumnFamilyOptions options_;
-    bool unsettled_ = false;  // The writer's thread alone.
+    bool unsettled_ = true;  // The writer's thread alone. Who knows what was before.
 };
 
 constexpr std::string_view bulk_prefix = "bulk-";

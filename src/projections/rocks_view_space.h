@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <shared_mutex>
 
 namespace rocksdb {
 class ColumnFamilyHandle;
@@ -62,6 +63,9 @@ class Column {
     rocksdb::ColumnFamilyHandle* handle() const { return handle_; }
 
     std::string bulk_path() const;  // Of the file being made for it.
+    // RocksDB counts a file's rows as written before it shows them: a snapshot made in between would see them come.
+    // Held exclusively while a file is taken in, shared while a snapshot is made.
+    std::shared_mutex& bulk_mutex() const { return bulk_mutex_; }
 
     bool damaged() const { return damaged_; }
     // The error of a failed read; damage is remembered.
@@ -71,6 +75,7 @@ class Column {
     std::shared_ptr<Database> database_;
     rocksdb::ColumnFamilyHandle* handle_;
     mutable std::atomic<bool> damaged_{false};
+    mutable std::shared_mutex bulk_mutex_;
 };
 
 // Where a space finds its column family: clear() puts a new one in.
