@@ -61,7 +61,7 @@ class ViewSpace {
     virtual Status write(ViewBatch& batch) = 0;  // A batch of this space; it is empty afterwards.
     // Nothing more is to be written for now: what large batches left in many files is put in order, in the background.
     virtual void settle() {}
-    virtual Status clear() = 0;                  // Removes every key; snapshots keep theirs.
+    virtual Status clear() = 0;  // Removes every key; snapshots keep theirs.
     virtual std::uint64_t bytes_on_disk() const = 0;
     // A read since the last clear() met bytes that fail their checks (it answered data_loss): clear, and build anew.
     virtual bool damaged() const { return false; }
