@@ -15,7 +15,7 @@ using namespace annal::testing;
 
 namespace {
 
-constexpr int runs_default = 4;
+constexpr int runs_default = 40;
 constexpr std::size_t ballast_bytes = std::size_t{32} << 20;
 
 class SmallDisk {

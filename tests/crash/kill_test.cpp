@@ -15,7 +15,7 @@ using namespace annal::testing;
 
 namespace {
 
-constexpr int kills_default = 20;
+constexpr int kills_default = 200;
 
 }  // namespace
 

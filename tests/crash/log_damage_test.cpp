@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int trials_default = 24;  // Over all kinds of damage.
+constexpr int trials_default = 240;  // Over all kinds of damage.
 constexpr std::uint64_t events = 500;
 
 std::string read_file(const fs::path& path) {
