@@ -353,8 +353,8 @@ Status RocksStore::read_stream(std::string_view project, const MemoryId& stream,
     {
         const std::shared_lock hold(waiting_mutex_);
         for (const auto row : waiting_.of_stream(prefix))
-            waiting.emplace_back(take_number<std::uint64_t>(waiting_.key(row).data() + prefix.size()),
-                                 take_number<std::uint64_t>(waiting_.value(row).data()));
+            waiting.emplace_back(Version{take_number<std::uint64_t>(waiting_.key(row).data() + prefix.size())},
+                                 Seq{take_number<std::uint64_t>(waiting_.value(row).data())});
     }
 
     std::string first = prefix;
