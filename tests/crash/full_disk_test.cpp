@@ -1,5 +1,5 @@
-// A disk that is really full: a small file system in memory, mounted for the test. Tier P is 40 runs:
-// ANNAL_TRIALS=1000.
+// A disk that is really full: a small file system in memory, mounted for the test. ANNAL_TRIALS
+// (tests/support/seed.h) scales the 40 runs.
 #include "child_process.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"

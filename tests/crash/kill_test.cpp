@@ -1,4 +1,4 @@
-// kill -9 under load, and the retries that follow it. Tier P is 200 kills: ANNAL_TRIALS=1000.
+// kill -9 under load, and the retries that follow it. ANNAL_TRIALS (tests/support/seed.h) scales the 200 kills.
 #include "child_process.h"
 #include "support/log_fixture.h"
 #include "support/seed.h"

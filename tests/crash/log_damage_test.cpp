@@ -1,4 +1,4 @@
-// Damage to the write-ahead log. Tier P is 240 trials: ANNAL_TRIALS=1000. Damaged stores are opened by another process:
+// Damage to the write-ahead log; ANNAL_TRIALS scales the 240 trials. Damaged stores are opened by another process:
 // a RocksDB built with assertions may abort on them.
 #include "child_process.h"
 #include "support/log_fixture.h"

@@ -1,5 +1,5 @@
-// Failure at every file operation, and simulated power loss. Tier P, every operation and 300 power losses:
-// ANNAL_TRIALS=1000 (tests/support/seed.h).
+// Failure at every file operation, and 300 simulated power losses. ANNAL_TRIALS (tests/support/seed.h) scales both: 10
+// is every tenth operation.
 #include "support/fault_file_system.h"
 #include "support/log_fixture.h"
 #include "support/seed.h"
