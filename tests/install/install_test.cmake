@@ -16,4 +16,5 @@ run(${CMAKE_COMMAND} -G Ninja -S ${SOURCE}/tests/install/consumer -B ${WORK}/bui
 run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${WORK}/build/consumer ${WORK}/store)
 run(${WORK}/prefix/bin/annal --store ${WORK}/store status)
+run(${WORK}/prefix/bin/annal-verify-proof --help)
 file(REMOVE_RECURSE ${WORK})
