@@ -48,6 +48,21 @@ Result<Times> times_of(const MemoryFlags& flags) {
     return times;
 }
 
+template <class Request>
+Status take_times_and_vector(const MemoryFlags& flags, Request& request) {
+    auto times = times_of(flags);
+    if (!times) return times.error();
+    request.occurred_at = times->occurred_at;
+    request.valid_from = times->valid_from;
+    request.valid_to = times->valid_to;
+    request.expires_at = times->expires_at;
+    if (!flags.vector_file) return Done{};
+    auto embedding = read_vector_file(*flags.vector_file);
+    if (!embedding) return embedding.error();
+    request.embedding = std::move(*embedding);
+    return Done{};
+}
+
 struct RememberFlags {
     std::string text, kind = "note", claim = "observation", id;
     double confidence = 1.0;
@@ -69,17 +84,7 @@ Result<RecordRequest> request_of(const RememberFlags& flags, const Scope& scope)
     request.confidence = flags.confidence;
     request.tags = flags.memory.tags;
     if (flags.memory.metadata) request.metadata = *flags.memory.metadata;
-    auto times = times_of(flags.memory);
-    if (!times) return times.error();
-    request.occurred_at = times->occurred_at;
-    request.valid_from = times->valid_from;
-    request.valid_to = times->valid_to;
-    request.expires_at = times->expires_at;
-    if (flags.memory.vector_file) {
-        auto embedding = read_vector_file(*flags.memory.vector_file);
-        if (!embedding) return embedding.error();
-        request.embedding = std::move(*embedding);
-    }
+    if (auto taken = take_times_and_vector(flags.memory, request); !taken) return taken.error();
     if (!flags.id.empty()) {
         auto id = parse_memory_id(flags.id);
         if (!id) return id.error();
@@ -136,17 +141,7 @@ Result<ReviseRequest> request_of(const ReviseFlags& flags, const Scope& scope) {
     if (flags.content) request.content = text_or_stdin(*flags.content);
     if (!flags.memory.tags.empty() || flags.no_tags) request.tags = flags.memory.tags;
     request.metadata = flags.memory.metadata;
-    auto times = times_of(flags.memory);
-    if (!times) return times.error();
-    request.occurred_at = times->occurred_at;
-    request.valid_from = times->valid_from;
-    request.valid_to = times->valid_to;
-    request.expires_at = times->expires_at;
-    if (flags.memory.vector_file) {
-        auto embedding = read_vector_file(*flags.memory.vector_file);
-        if (!embedding) return embedding.error();
-        request.embedding = std::move(*embedding);
-    }
+    if (auto taken = take_times_and_vector(flags.memory, request); !taken) return taken.error();
     return request;
 }
 
