@@ -38,10 +38,10 @@ std::uint64_t process_generation() {
 constexpr std::size_t large_batch_bytes = std::size_t{128} << 10;  // To hash it takes longer than to switch threads.
 constexpr auto large_batch_wait_min = std::chrono::milliseconds(100);
 
-void hash_bodies(AppendRequest& request, std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
+void hash_bodies(AppendRequest& request) {
+    for (std::size_t i = 0; i < request.hashes.size(); ++i) {
         const auto& bytes = request.batch->items[i].event->bytes;
-        request.body_hashes[i] = body_hash({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+        request.hashes[i] = body_hash({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     }
 }
 
@@ -69,7 +69,7 @@ Result<AppendRequest> prepare(AppendBatch& batch) {
     }
     if (request.bytes > limits::batch_bytes_max)
         return too_large("bytes of one append", request.bytes, limits::batch_bytes_max);
-    request.body_hashes.resize(batch.items.size());
+    request.hashes.resize(batch.items.size());
     return request;
 }
 
@@ -161,15 +161,22 @@ class RocksEventLog final : public EventLog {
         return {ErrorCode::unavailable, "the store was opened before a fork: open it in the child, not before", {}};
     }
 
-    // The commit needs the hash of the last event only; a large batch is hashed while the committer's thread writes it,
-    // if it can wait for that thread.
+    // The commit needs the hashes last; a large batch is hashed while the committer's thread writes it, if it can wait
+    // for that thread.
     Status commit(AppendRequest& request) {
-        const std::size_t last = request.body_hashes.size() - 1;
         const auto wait_max = request.batch->wait_max;
         const bool hand_over = request.bytes >= large_batch_bytes && wait_max >= large_batch_wait_min;
-        hash_bodies(request, hand_over ? last : 0, last + 1);
-        if (!hand_over) return queue_->commit(request, wait_max);
-        return queue_->commit(request, wait_max, [&] { hash_bodies(request, 0, last); });
+        if (!hand_over) {
+            hash_bodies(request);
+            return queue_->commit(request, wait_max);
+        }
+        std::atomic<bool> hashed = false;
+        request.hashed = &hashed;
+        return queue_->commit(request, wait_max, [&] {
+            hash_bodies(request);
+            hashed.store(true, std::memory_order_release);
+            hashed.notify_one();
+        });
     }
 
     static std::vector<Receipt> receipts(const AppendRequest& request) {
@@ -179,8 +186,7 @@ class RocksEventLog final : public EventLog {
         for (std::size_t i = 0; i < request.count; ++i, ++seq.value) {
             const EncodedEvent& event = *request.batch->items[i].event;
             const auto header = read_header({reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size()});
-            receipts.push_back({event.memory_id, event.event_id, seq, header->version,
-                                event_hash(seq, header->recorded_at, header->version, request.body_hashes[i]), false});
+            receipts.push_back({event.memory_id, event.event_id, seq, header->version, request.hashes[i], false});
         }
         return receipts;
     }

@@ -62,7 +62,7 @@ LogCommitter::~LogCommitter() {
     witness_thread_.join();
     if (health_ != Health::good || !log_.store->flush()) return;  // The next open replays, and sees for itself.
     log_.witness.clean = true;
-    if (write_witness(log_.head, head_hash_) && log_.witness_file->sync()) return;
+    if (write_witness() && log_.witness_file->sync()) return;
     if (options_.on_message) options_.on_message("warning", "the log's witness could not be closed cleanly");
 }
 
@@ -79,13 +79,13 @@ void LogCommitter::commit(std::span<AppendRequest* const> group) {
         if (auto sequenced = sequence(*request, place); !sequenced) request->error = sequenced.error();
     group_keys_.clear();
 
-    const bool streams_due = log_.store->streams_due();
-    place.sync |= streams_due;  // What is not synced may be lost, and then no row may tell of it.
-    if (auto durable = make_durable(place); !durable) return fail(durable.error(), group);
+    const bool index_due = log_.store->index_due();
+    place.sync |= index_due;  // What is not synced may be lost, and then no row may tell of it.
+    if (auto durable = make_durable(place, group); !durable) return fail(durable.error(), group);
     stream_heads_.commit();
     if (place.events != 0) publish(place.seq);
-    if (!streams_due) return;
-    if (auto indexed = log_.store->write_streams(); !indexed) take_no_more(indexed.error());
+    if (!index_due) return;
+    if (auto indexed = log_.store->write_index(); !indexed) take_no_more(indexed.error());
 }
 
 // Appends are refused while the disk is nearly full, long before a write can fail for it, and after one has.
@@ -163,7 +163,7 @@ Status LogCommitter::resume(std::size_t bytes) {
     for (const auto damage : {WalDamage::refuse, WalDamage::stop_at}) {
         auto readable = RocksStore::open({options_.directory, options_.env, options_.on_message, damage, true, false});
         if (!readable) continue;
-        if (const auto last = (*readable)->last_seq(); !last || !(*readable)->load_streams(*last)) continue;
+        if (const auto last = (*readable)->last_seq(); !last || !(*readable)->load_index(*last)) continue;
         log_.store = *std::move(readable);
         break;
     }
@@ -241,32 +241,40 @@ Status LogCommitter::place_items(AppendRequest& request, Place& place) {
                               item.event->bytes);
     }
     place.events += request.count;
-    place.last = &request;
     return Done{};
 }
 
-Status LogCommitter::make_durable(const Place& place) {
+Status LogCommitter::make_durable(const Place& place, std::span<AppendRequest* const> group) {
     if (place.events != 0) {
         if (auto written = log_.store->write(place.sync); !written) return written;
         log_.head = place.seq;
         log_.recorded_at = place.recorded_at;
-        head_hash_ = hash_of_last(*place.last, place);
+        for (auto* request : group)
+            if (!request->error && !request->replayed) grow_tree(*request);
     } else if (place.sync) {  // A buffered append repeated as a synced one.
         if (auto synced = log_.store->sync(); !synced) return synced;
     }
     if (!place.sync) return Done{};
     synced_ = log_.head;
-    return write_witness(synced_, head_hash_);
+    return write_witness();
 }
 
-Hash LogCommitter::hash_of_last(const AppendRequest& request, const Place& place) {
-    const auto header = read_header(view(*request.batch->items.back().event));
-    return event_hash(place.seq, place.recorded_at, header ? header->version : Version{}, request.body_hashes.back());
+void LogCommitter::grow_tree(AppendRequest& request) {
+    if (request.hashed != nullptr) request.hashed->wait(false, std::memory_order_acquire);
+    Seq seq = request.first;
+    for (std::size_t i = 0; i < request.count; ++i, ++seq.value) {
+        const auto header = read_header(view(*request.batch->items[i].event));
+        Hash& hash = request.hashes[i];
+        hash = event_hash(seq, header->recorded_at, header->version, hash);
+        log_.store->add_leaf(hash);
+        head_hash_ = hash;
+    }
 }
 
-Status LogCommitter::write_witness(Seq seq, const Hash& hash) {
-    log_.witness.seq = seq;
-    log_.witness.hash = hash;
+Status LogCommitter::write_witness() {
+    log_.witness.seq = log_.head;
+    log_.witness.hash = head_hash_;
+    log_.witness.root = log_.store->tree().root();
     if (auto written = log_.witness_file->write(log_.witness); !written) return written;
     const std::lock_guard lock(witness_mutex_);
     if (!witness_dirty_) witness_changed_.notify_one();

@@ -19,7 +19,8 @@ namespace annal {
 // One append on its way through. The committer writes the outcome; the caller's thread makes receipts of it.
 struct AppendRequest {
     AppendBatch* batch = nullptr;
-    std::vector<Hash> body_hashes;
+    std::vector<Hash> hashes;                   // Of the bodies; once committed, of the events.
+    const std::atomic<bool>* hashed = nullptr;  // Not null: bodies are being hashed until it is true.
     std::size_t bytes = 0;
 
     std::optional<Error> error;
@@ -58,7 +59,6 @@ class LogCommitter {
         Timestamp recorded_at;
         std::uint32_t events = 0;
         bool sync = false;
-        const AppendRequest* last = nullptr;  // Whose events end at seq.
     };
 
     Status admit(std::size_t bytes);
@@ -68,9 +68,9 @@ class LogCommitter {
     Status sequence(AppendRequest& request, Place& place);
     Result<bool> replay(AppendRequest& request, Place& place);
     Status place_items(AppendRequest& request, Place& place);
-    Status make_durable(const Place& place);
-    static Hash hash_of_last(const AppendRequest& request, const Place& place);
-    Status write_witness(Seq seq, const Hash& hash);
+    Status make_durable(const Place& place, std::span<AppendRequest* const> group);
+    void grow_tree(AppendRequest& request);
+    Status write_witness();
     void sync_witness();
     void fail(const Error& error, std::span<AppendRequest* const> group);
     void take_no_more(const Error& error);

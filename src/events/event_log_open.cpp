@@ -134,6 +134,19 @@ Result<std::unique_ptr<RocksStore>> open_checked(const EventLogOptions& options,
     return store;
 }
 
+// Every event that was acknowledged is the one it was: their tree's root is the witness's. A root that differs may be
+// the index's own damage; then one made anew from the events has it.
+Status load_index(RocksStore& store, Seq head, const std::optional<Witness>& witness) {
+    for (const bool anew : {false, true}) {
+        if (auto loaded = store.load_index(head, anew); !loaded) return loaded;
+        if (!witness) return Done{};
+        const auto root = store.root(witness->seq);
+        if (!root && root.error().code != ErrorCode::not_found) return root.error();
+        if (root && *root == witness->root) return Done{};
+    }
+    return fewer_than_acknowledged(head, witness->seq, "an acknowledged event is another one");
+}
+
 }  // namespace
 
 rocksdb::FileSystem& files_of(const EventLogOptions& options) {
@@ -172,7 +185,7 @@ Result<OpenedLog> open_log(const EventLogOptions& options) {
     if (!*witness && log.head != Seq{})
         tell(options, "warning", "the log has no witness: what follows its last readable event cannot be known");
 
-    if (auto loaded = log.store->load_streams(log.head); !loaded) return loaded.error();
+    if (auto loaded = load_index(*log.store, log.head, *witness); !loaded) return loaded.error();
     const auto recorded_at = verify_tail(*log.store, log.head);
     if (!recorded_at) return recorded_at.error();
     log.recorded_at = *recorded_at;
@@ -185,6 +198,7 @@ Result<OpenedLog> open_log(const EventLogOptions& options) {
         if (!last) return last.error();
         log.witness.hash = event_hash(log.head, **last);
     }
+    log.witness.root = log.store->tree().root();
     auto file = WitnessFile::create(files_of(options), options.directory, log.witness);
     if (!file) return file.error();
     log.witness_file = *std::move(file);

@@ -1,7 +1,5 @@
 #include "merkle_tree.h"
 
-#include "crc32c.h"
-
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -9,7 +7,7 @@
 namespace annal {
 namespace {
 
-constexpr std::size_t size_bytes = 8, hash_bytes = std::tuple_size_v<Hash>, crc_bytes = 4;
+constexpr std::size_t hash_bytes = std::tuple_size_v<Hash>;
 
 struct Leaves {  // [begin, end), as the RFC's D[begin:end].
     std::uint64_t begin = 0;
@@ -27,8 +25,9 @@ Hash fold(const std::vector<Hash>& roots) {
     return hash;
 }
 
-// MTH(D[begin:end]), where `begin` is a multiple of the smallest power of two that holds them all.
-Result<Hash> subtree_root(Leaves leaves, const ReadMerkleNode& read_node) {
+// The widest full subtrees of D[begin:end], where `begin` is a multiple of the smallest power of two that holds them
+// all.
+Result<std::vector<Hash>> subtree_roots(Leaves leaves, const ReadMerkleNode& read_node) {
     std::vector<Hash> roots;
     while (leaves.count() > 0) {
         const auto width = std::bit_floor(leaves.count());
@@ -38,31 +37,18 @@ Result<Hash> subtree_root(Leaves leaves, const ReadMerkleNode& read_node) {
         roots.push_back(*root);
         leaves.begin += width;
     }
-    return fold(roots);
+    return roots;
 }
 
 // From the root's child down; proofs are told from the leaf up.
 Result<std::vector<Hash>> roots_upwards(const std::vector<Leaves>& downwards, const ReadMerkleNode& read_node) {
     std::vector<Hash> proof;
     for (std::size_t i = downwards.size(); i-- > 0;) {
-        auto root = subtree_root(downwards[i], read_node);
-        if (!root) return root.error();
-        proof.push_back(*root);
+        auto roots = subtree_roots(downwards[i], read_node);
+        if (!roots) return roots.error();
+        proof.push_back(fold(*roots));
     }
     return proof;
-}
-
-template <class T>
-void put(std::string& to, T value) {
-    for (std::size_t i = 0; i < sizeof value; ++i) to.push_back(static_cast<char>(value >> (8 * i)));
-}
-
-template <class T>
-T take(std::string_view from) {
-    T value = 0;
-    for (std::size_t i = sizeof value; i-- > 0;)
-        value = static_cast<T>((value << 8) | static_cast<std::uint8_t>(from[i]));
-    return value;
 }
 
 }  // namespace
@@ -86,35 +72,17 @@ void MerkleFrontier::append(const Hash& leaf, std::vector<MerkleNode>& completed
     ++size_;
 }
 
+Result<MerkleFrontier> MerkleFrontier::of(std::uint64_t size, const ReadMerkleNode& read_node) {
+    auto roots = subtree_roots({0, size}, read_node);
+    if (!roots) return roots.error();
+    MerkleFrontier frontier;
+    frontier.size_ = size;
+    frontier.roots_ = *std::move(roots);
+    return frontier;
+}
+
 Hash MerkleFrontier::root() const {
     return roots_.empty() ? sha256({}) : fold(roots_);
-}
-
-std::string MerkleFrontier::encode() const {
-    std::string bytes;
-    bytes.reserve(size_bytes + roots_.size() * hash_bytes + crc_bytes);
-    put(bytes, size_);
-    for (const auto& root : roots_) bytes.append(root.begin(), root.end());
-    put(bytes, crc32c(bytes.data(), bytes.size()));
-    return bytes;
-}
-
-Result<MerkleFrontier> MerkleFrontier::decode(std::string_view bytes) {
-    const Error broken{ErrorCode::data_loss, "the Merkle tree's frontier is damaged", {}};
-    if (bytes.size() < size_bytes + crc_bytes) return broken;
-    MerkleFrontier frontier;
-    frontier.size_ = take<std::uint64_t>(bytes);
-    const auto root_count = static_cast<std::size_t>(std::popcount(frontier.size_));
-    if (frontier.size_ > merkle_leaves_max) return broken;
-    if (bytes.size() != size_bytes + root_count * hash_bytes + crc_bytes) return broken;
-    const auto checked = bytes.size() - crc_bytes;
-    if (take<std::uint32_t>(bytes.substr(checked)) != crc32c(bytes.data(), checked)) return broken;
-    frontier.roots_.resize(root_count);
-    for (std::size_t i = 0; i < root_count; ++i) {
-        const auto root = bytes.substr(size_bytes + i * hash_bytes, hash_bytes);
-        std::copy(root.begin(), root.end(), frontier.roots_[i].begin());
-    }
-    return frontier;
 }
 
 Result<std::vector<Hash>> inclusion_proof(std::uint64_t index, std::uint64_t size, const ReadMerkleNode& read_node) {

@@ -11,8 +11,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <string>
-#include <string_view>
 #include <vector>
 
 namespace annal {
@@ -39,23 +37,17 @@ Hash merkle_parent(const Hash& left, const Hash& right);
 
 // What an append has to know of the tree: the roots of the widest full subtrees, left to right, one for each bit that
 // is set in the size. A value; not for two threads at once.
-//
-// Its bytes:
-//   offset  size  field          (little endian)
-//        0     8  size, in leaves
-//        8   32n  the n hashes, the widest subtree's first; n is the number of bits set in size
-//    8+32n     4  CRC-32C of all before
 class MerkleFrontier {
  public:
     // Adds to `completed` every full subtree that this leaf completes, upwards from the leaf itself: two a leaf on
     // average. There are fewer than merkle_leaves_max leaves.
     void append(const Hash& leaf, std::vector<MerkleNode>& completed);
 
+    // Of the first `size` leaves, at most merkle_leaves_max. Fails as read_node does.
+    static Result<MerkleFrontier> of(std::uint64_t size, const ReadMerkleNode& read_node);
+
     std::uint64_t size() const { return size_; }
     Hash root() const;  // Of no leaves: SHA-256 of nothing.
-
-    std::string encode() const;
-    static Result<MerkleFrontier> decode(std::string_view bytes);  // data_loss: not what encode gave.
 
     bool operator==(const MerkleFrontier&) const = default;
 

@@ -17,6 +17,7 @@ enum Family : std::size_t { default_family, events, streams, idem, meta };
 constexpr std::uint32_t format_version = 1;
 constexpr std::size_t batch_protection_bytes = 8;
 constexpr std::string_view indexed_key("\0indexed", 8);
+constexpr unsigned kept_level_min = 8;
 constexpr std::size_t readahead_bytes = std::size_t{2} << 20;
 constexpr std::size_t load_events_max = 1024, load_bytes_max = std::size_t{8} << 20;
 constexpr std::size_t readahead_events_min = 512;  // A reader that close to the head reads memory.
@@ -55,6 +56,19 @@ std::string stream_prefix(std::string_view project, const MemoryId& stream) {
     return key;
 }
 
+std::string node_key(MerkleNodeId id) {
+    std::string key("\0node", 5);
+    key += static_cast<char>(id.level);
+    append_number(key, id.index);
+    return key;
+}
+
+std::string head_key(Seq size) {
+    std::string key("head");
+    append_number(key, size.value);
+    return key;
+}
+
 std::string idempotency_key(std::string_view project, std::string_view text) {
     const Hash hash = sha256(text);
     std::string key;
@@ -64,6 +78,10 @@ std::string idempotency_key(std::string_view project, std::string_view text) {
 
 std::string_view view(const rocksdb::Slice& slice) {
     return {slice.data(), slice.size()};
+}
+
+std::string_view view(std::span<const std::uint8_t> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 rocksdb::Slice slice(std::string_view bytes) {
@@ -107,12 +125,22 @@ Result<std::unique_ptr<RocksStore>> RocksStore::open(const RocksStoreOptions& op
     return store;
 }
 
-Status RocksStore::load_streams(Seq head) {
+Status RocksStore::load_index(Seq head, bool anew) {
     auto done = indexed();
     if (!done) return done.error();
-    if (*done > head) {
-        if (read_only_) return Error{ErrorCode::data_loss, "there are rows of streams beyond the log's head", {}};
-        if (auto cleared = clear_streams(); !cleared) return cleared;
+    if (*done > head) anew = true;
+    if (!anew) {
+        auto tree = MerkleFrontier::of(done->value, [this](MerkleNodeId id) { return tree_node(id); });
+        if (tree)
+            tree_ = *std::move(tree);
+        else if (tree.error().code == ErrorCode::not_found)
+            anew = true;
+        else
+            return tree.error();
+    }
+    if (anew) {
+        if (read_only_) return Error{ErrorCode::data_loss, "the log's index is not that of its events", {}};
+        if (auto cleared = clear_index(); !cleared) return cleared;
         *done = Seq{};
     }
     EventArena arena;
@@ -126,9 +154,10 @@ Status RocksStore::load_streams(Seq head) {
             for (const auto& event : page)
                 add_row(waiting_, event.project(), event.memory_id(), event.version(), event.seq(), event.type());
         }
+        for (const auto& event : page) add_leaf(event_hash(event.seq(), view(event.stored())));
         *done = page.back().seq();
-        if (read_only_ || !streams_due()) continue;
-        if (auto written = write_streams(); !written) return written;
+        if (read_only_ || !index_due()) continue;
+        if (auto written = write_index(); !written) return written;
     }
     return Done{};
 }
@@ -142,7 +171,13 @@ Result<Seq> RocksStore::indexed() const {
     return Seq{take_number<std::uint64_t>(value.data())};
 }
 
-Status RocksStore::clear_streams() {
+Status RocksStore::clear_index() {
+    tree_ = {};
+    {
+        const std::lock_guard changing(waiting_mutex_);
+        waiting_.clear();
+        waiting_nodes_.clear();
+    }
     std::string end;
     {
         const std::unique_ptr<rocksdb::Iterator> last(db_->NewIterator({}, family(streams)));
@@ -157,16 +192,19 @@ Status RocksStore::clear_streams() {
     return write_beside(batch);
 }
 
-Status RocksStore::write_streams() {
+Status RocksStore::write_index() {
     if (waiting_.size() == 0) return Done{};
     rocksdb::WriteBatch batch(0, 0, batch_protection_bytes, 0);
     for (const auto row : waiting_.sorted())
         batch.Put(family(streams), slice(waiting_.key(row)), slice(waiting_.value(row))).PermitUncheckedError();
+    for (const auto& node : waiting_nodes_)
+        batch.Put(family(streams), node_key(node.id), slice(view(node.hash))).PermitUncheckedError();
     batch.Put(family(streams), slice(indexed_key), slice(waiting_.value(waiting_.size() - 1).substr(0, 8)))
         .PermitUncheckedError();
     if (auto written = write_beside(batch); !written) return written;
     const std::lock_guard changing(waiting_mutex_);  // A reader that does not find them here any more finds them there.
     waiting_.clear();
+    waiting_nodes_.clear();
     return Done{};
 }
 
@@ -395,6 +433,80 @@ Status RocksStore::read_version(const MemoryId& stream, Version version, Seq seq
     return Done{};
 }
 
+Result<Hash> RocksStore::tree_node(MerkleNodeId id) const {
+    if (id.level < kept_level_min) {
+        std::vector<Hash> hashes;
+        const std::uint64_t count = std::uint64_t{1} << id.level;
+        if (auto read = leaf_hashes(Seq{id.index * count}, count, hashes); !read) return read.error();
+        for (; hashes.size() > 1; hashes.resize(hashes.size() / 2))
+            for (std::size_t i = 0; i < hashes.size() / 2; ++i)
+                hashes[i] = merkle_parent(hashes[2 * i], hashes[2 * i + 1]);
+        return hashes[0];
+    }
+    {
+        const std::shared_lock hold(waiting_mutex_);
+        for (const auto& node : waiting_nodes_)
+            if (node.id == id) return node.hash;
+    }
+    std::string value;
+    const auto status = db_->Get({}, family(streams), node_key(id), &value);
+    if (status.IsNotFound())
+        return Error{ErrorCode::not_found,
+                     "a node of the Merkle tree is missing",
+                     {{"level", std::to_string(id.level)}, {"index", std::to_string(id.index)}}};
+    if (!status.ok()) return to_error(status, "reading the Merkle tree", on_message_);
+    Hash hash{};
+    if (value.size() != hash.size()) return Error{ErrorCode::data_loss, "a node of the Merkle tree is damaged", {}};
+    std::copy(value.begin(), value.end(), hash.begin());
+    return hash;
+}
+
+Result<Hash> RocksStore::root(Seq size) const {
+    const auto tree = MerkleFrontier::of(size.value, [this](MerkleNodeId id) { return tree_node(id); });
+    if (!tree) return tree.error();
+    return tree->root();
+}
+
+Status RocksStore::leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const {
+    const SeqKey begin(Seq{after.value + 1}), end(Seq{after.value + count + 1});
+    const rocksdb::Slice upper = end.slice();
+    rocksdb::ReadOptions options;
+    options.iterate_upper_bound = &upper;
+    const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options, family(events)));
+    Seq next{after.value + 1};
+    for (rows->Seek(begin.slice()); rows->Valid(); rows->Next(), ++next.value) {
+        if (rows->key().size() != 8 || take_number<std::uint64_t>(rows->key().data()) != next.value) break;
+        out.push_back(event_hash(next, view(rows->value())));
+    }
+    if (!rows->status().ok()) return to_error(rows->status(), "reading the log", on_message_);
+    if (out.size() != count) return damaged("the log has a gap", next);
+    return Done{};
+}
+
+Result<std::optional<std::string>> RocksStore::signed_head(Seq at_most) const {
+    const std::unique_ptr<rocksdb::Iterator> heads(db_->NewIterator({}, family(meta)));
+    const std::string greatest = head_key(at_most);
+    heads->SeekForPrev(greatest);
+    if (!heads->status().ok()) return to_error(heads->status(), "reading the signed heads", on_message_);
+    if (!heads->Valid() || heads->key().size() != greatest.size() || !heads->key().starts_with("head"))
+        return std::optional<std::string>();
+    return std::optional(heads->value().ToString());
+}
+
+Status RocksStore::keep_signed_head(Seq size, std::string_view note) {
+    const auto status = db_->Put({}, family(meta), head_key(size), slice(note));
+    if (!status.ok()) return to_error(status, "keeping a signed head", on_message_);
+    return Done{};
+}
+
+void RocksStore::add_leaf(const Hash& event_hash) {
+    completed_.clear();
+    tree_.append(event_hash, completed_);
+    if (completed_.size() <= kept_level_min) return;
+    const std::lock_guard changing(waiting_mutex_);
+    waiting_nodes_.insert(waiting_nodes_.end(), completed_.begin() + kept_level_min, completed_.end());
+}
+
 // Filling a batch in memory cannot fail but for its size, which the committer bounds.
 
 void RocksStore::add_identity(const StoreIdentity& identity, Timestamp created) {
@@ -451,7 +563,7 @@ Status RocksStore::sync() {
 Status RocksStore::flush() {
     if (waiting_.size() != 0) {
         if (auto synced = sync(); !synced) return synced;
-        if (auto written = write_streams(); !written) return written;
+        if (auto written = write_index(); !written) return written;
     }
     const auto status = db_->Flush({}, families_);
     if (!status.ok()) return to_error(status, "flushing the log", on_message_);

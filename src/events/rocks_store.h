@@ -3,19 +3,22 @@
 //   events   seq (8)                                        stored event (codec.h)
 //   streams  project, 0, stream id (16), version (8)        seq (8), event type (2)
 //            0, "indexed"                                   the seq up to which the events' rows are there (8)
+//            0, "node", level (1), index (8)                root of a full subtree of level 8 or more (merkle_tree.h)
 //   idem     project, 0, SHA-256 of the key, first 16 bytes first seq (8), count (4), request hash (32)
 //   meta     "format", "store", "created"                   format version (4), UUID (16), recorded time in us (8)
+//            "head", size (8)                               a signed tree head (signed_head.h)
 // The project, which is not empty and holds no 0, is part of every key of a stream or of "idem", so no lookup can cross
 // from one to another. What is written together is one batch, all of it or nothing.
 //
 // "streams" is made of the events, and is written beside their log: the rows of the last events wait in memory, where
 // every reader looks first, and go to RocksDB many at a time, sorted, not in the write-ahead log. Those of one such
 // batch and "indexed" reach the disk together, and only after their events were synced: "indexed" is not beyond what a
-// power loss leaves. load_streams() brings back what a crash took, at most a memtable's worth of rows (16 MiB).
+// power loss leaves. load_index() brings back what a crash took, at most a memtable's worth of rows (16 MiB).
+// The Merkle tree goes the same way: nodes below level 8 are not kept but computed from at most 255 events.
 #pragma once
 
 #include "codec.h"
-#include "event_log_hash.h"
+#include "merkle_tree.h"
 #include "rocks_support.h"
 #include "stream_rows.h"
 
@@ -68,9 +71,9 @@ class RocksStore {
     static Result<std::unique_ptr<RocksStore>> open(const RocksStoreOptions& options);
     ~RocksStore();  // Closes; flushes nothing.
 
-    // Before streams are asked for. Rows beyond the head, as when the log was cut, are dropped, and all are made anew;
-    // data_loss: they cannot be, the store is read only.
-    Status load_streams(Seq head);
+    // Before streams or the tree are asked for. Rows beyond the head, as when the log was cut, are dropped, and all are
+    // made anew, also if that is asked for; data_loss: they cannot be, the store is read only.
+    Status load_index(Seq head, bool anew = false);
 
     // Any thread.
     Result<Seq> last_seq() const;
@@ -86,6 +89,11 @@ class RocksStore {
     Status read_stream(std::string_view project, const MemoryId& stream, Seq up_to, EventArena& arena,
                        std::vector<EventView>& out) const;
 
+    // Of the tree over what was written and given to add_leaf. Roots of any size up to that.
+    Result<Hash> tree_node(MerkleNodeId id) const;
+    Result<Hash> root(Seq size) const;
+    Result<std::optional<std::string>> signed_head(Seq at_most) const;  // The greatest of that size or smaller.
+
     // The one committer. add_* fill a batch that write() writes, all or nothing.
     void add_identity(const StoreIdentity& identity, Timestamp created);
     void add_event(std::string_view project, const MemoryId& stream, Seq seq, Version version, EventType type,
@@ -93,10 +101,14 @@ class RocksStore {
     void add_idempotency(std::string_view project, std::string_view key, const IdempotencyRow& row);
     void drop_batch();
     Status write(bool sync);
-    Status sync();  // Everything written so far.
-    // Whether, once the batch is written, enough rows of streams wait for write_streams().
-    bool streams_due() const { return waiting_.size() + batch_rows_.size() >= stream_rows_max_; }
-    Status write_streams();  // All that wait; their events are synced.
+    Status sync();                          // Everything written so far.
+    void add_leaf(const Hash& event_hash);  // Of each event that write() wrote, in order.
+    const MerkleFrontier& tree() const { return tree_; }
+    // Whether, once the batch is written, enough rows of streams wait for write_index().
+    bool index_due() const { return waiting_.size() + batch_rows_.size() >= stream_rows_max_; }
+    Status write_index();  // All that waits; the events are synced, and their leaves added.
+
+    Status keep_signed_head(Seq size, std::string_view note);  // Any thread. Not synced.
 
     Status flush();  // Memtables to files, so that the next open replays nothing.
 
@@ -106,7 +118,9 @@ class RocksStore {
     static void add_row(StreamRows& to, std::string_view project, const MemoryId& stream, Version version, Seq seq,
                         EventType type);
     Result<Seq> indexed() const;
-    Status clear_streams();
+    Status clear_index();
+    Result<Seq> load_tree();
+    Status leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const;
     Status write_beside(rocksdb::WriteBatch& batch);
     Status read_version(const MemoryId& stream, Version version, Seq seq, EventArena& arena,
                         std::vector<EventView>& out) const;
@@ -118,9 +132,12 @@ class RocksStore {
 
     std::size_t stream_rows_max_ = 0;
     bool read_only_ = false;
-    StreamRows batch_rows_;                    // Of the events in batch_.
-    StreamRows waiting_;                       // For write_streams().
-    mutable std::shared_mutex waiting_mutex_;  // Exclusive, by the committer: waiting_ is being changed.
+    StreamRows batch_rows_;  // Of the events in batch_.
+    MerkleFrontier tree_;
+    std::vector<MerkleNode> completed_;        // By the leaf in hand.
+    StreamRows waiting_;                       // For write_index(),
+    std::vector<MerkleNode> waiting_nodes_;    // and these.
+    mutable std::shared_mutex waiting_mutex_;  // Exclusive, by the committer: what waits is being changed.
 };
 
 }  // namespace annal

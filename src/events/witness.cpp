@@ -1,5 +1,6 @@
 #include "witness.h"
 
+#include "crc32c.h"
 #include "rocks_support.h"
 
 #include <rocksdb/file_system.h>
@@ -10,9 +11,9 @@
 namespace annal {
 namespace {
 
-constexpr std::size_t slot_bytes = 88, slot_distance = 4096, file_bytes = slot_distance + slot_bytes;
+constexpr std::size_t slot_bytes = 120, slot_distance = 4096, file_bytes = slot_distance + slot_bytes;
 constexpr std::size_t checked_bytes = slot_bytes - 4;
-constexpr std::string_view magic = "ANNLWIT1";
+constexpr std::string_view magic = "ANNLWIT2";
 constexpr std::string_view file_name = "witness";
 
 using Slot = std::array<char, slot_bytes>;
@@ -21,23 +22,6 @@ struct SlotContent {
     Witness witness;
     std::uint64_t writes = 0;
 };
-
-constexpr std::array<std::uint32_t, 256> make_crc32c_table() {
-    std::array<std::uint32_t, 256> table{};
-    for (std::uint32_t byte = 0; byte < table.size(); ++byte) {
-        std::uint32_t crc = byte;
-        for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82F63B78U : 0U);
-        table[byte] = crc;
-    }
-    return table;
-}
-
-std::uint32_t crc32c(std::string_view bytes) {
-    static constexpr auto table = make_crc32c_table();
-    std::uint32_t crc = ~0U;
-    for (const char c : bytes) crc = table[(crc ^ static_cast<std::uint8_t>(c)) & 0xFF] ^ (crc >> 8);
-    return ~crc;
-}
 
 template <class T>
 void put(char* to, T value) {
@@ -59,22 +43,24 @@ Slot pack(const Witness& witness, std::uint64_t writes) {
     put(&slot[24], witness.epoch);
     put(&slot[32], witness.seq.value);
     std::memcpy(&slot[40], witness.hash.data(), witness.hash.size());
-    put(&slot[72], writes);
-    slot[80] = witness.clean ? 1 : 0;
-    put(&slot[checked_bytes], crc32c({slot.data(), checked_bytes}));
+    std::memcpy(&slot[72], witness.root.data(), witness.root.size());
+    put(&slot[104], writes);
+    slot[112] = witness.clean ? 1 : 0;
+    put(&slot[checked_bytes], crc32c(slot.data(), checked_bytes));
     return slot;
 }
 
 std::optional<SlotContent> unpack(std::string_view slot) {
     if (slot.size() < slot_bytes || slot.substr(0, magic.size()) != magic) return std::nullopt;
-    if (take<std::uint32_t>(&slot[checked_bytes]) != crc32c(slot.substr(0, checked_bytes))) return std::nullopt;
+    if (take<std::uint32_t>(&slot[checked_bytes]) != crc32c(slot.data(), checked_bytes)) return std::nullopt;
     SlotContent content;
     std::memcpy(content.witness.store.data(), &slot[8], content.witness.store.size());
     content.witness.epoch = take<std::uint64_t>(&slot[24]);
     content.witness.seq = Seq{take<std::uint64_t>(&slot[32])};
     std::memcpy(content.witness.hash.data(), &slot[40], content.witness.hash.size());
-    content.writes = take<std::uint64_t>(&slot[72]);
-    content.witness.clean = slot[80] == 1;
+    std::memcpy(content.witness.root.data(), &slot[72], content.witness.root.size());
+    content.writes = take<std::uint64_t>(&slot[104]);
+    content.witness.clean = slot[112] == 1;
     return content;
 }
 

@@ -6,15 +6,16 @@
 //
 // The file `witness` holds two slots, at 0 and 4096, written in turn so that a torn write leaves the other. A slot:
 //   offset  size  field              (little endian)
-//        0     8  "ANNLWIT1"
+//        0     8  "ANNLWIT2"
 //        8    16  store UUID
 //       24     8  epoch
 //       32     8  seq
 //       40    32  hash of that event (event_log_hash.h); zero when seq is
-//       72     8  count of writes: the greater is the newer
-//       80     1  1: closed cleanly, nothing follows seq
-//       81     3  zero
-//       84     4  CRC-32C of bytes 0 to 83
+//       72    32  root of the Merkle tree of the events up to it (merkle_tree.h)
+//      104     8  count of writes: the greater is the newer
+//      112     1  1: closed cleanly, nothing follows seq
+//      113     3  zero
+//      116     4  CRC-32C of bytes 0 to 115
 #pragma once
 
 #include "event_log_hash.h"
@@ -39,6 +40,7 @@ struct Witness {
     std::uint64_t epoch = 0;
     Seq seq;
     Hash hash{};
+    Hash root{};
     bool clean = false;
 };
 
