@@ -141,7 +141,34 @@ class RocksEventLog final : public EventLog {
         return committer_->with_store([&](const RocksStore& store) { return store.stream_version(project, stream); });
     }
 
+    Result<Hash> root(Seq size) const override {
+        if (forked()) return after_fork();
+        if (auto there = check_size(size); !there) return there.error();
+        return committer_->with_store([&](const RocksStore& store) { return store.root(size); });
+    }
+
+    Result<Hash> tree_node(MerkleNodeId id) const override {
+        if (forked()) return after_fork();
+        if (id.level > 62 || id.index >= merkle_leaves_max >> id.level)
+            return invalid("there is no such node in a Merkle tree", "level", 62);
+        if (auto there = check_size(Seq{(id.index + 1) << id.level}); !there) return there.error();
+        return committer_->with_store([&](const RocksStore& store) { return store.tree_node(id); });
+    }
+
+    void sign_with(SigningKey key) override { committer_->sign_with(std::move(key)); }
+
+    Result<std::string> signed_head() override {
+        if (forked()) return after_fork();
+        return committer_->signed_head();
+    }
+
+    Result<std::optional<std::string>> signed_head(Seq at_most) const override {
+        if (forked()) return after_fork();
+        return committer_->with_store([&](const RocksStore& store) { return store.signed_head(at_most); });
+    }
+
     std::string store_id() const override { return to_string(committer_->store_id()); }
+    std::uint64_t epoch() const override { return committer_->epoch(); }
 
     std::uint64_t bytes_on_disk() const override {
         auto& files = files_of(options_);
@@ -159,6 +186,13 @@ class RocksEventLog final : public EventLog {
     bool forked() const { return process_generation() != opened_in_; }
     static Error after_fork() {
         return {ErrorCode::unavailable, "the store was opened before a fork: open it in the child, not before", {}};
+    }
+
+    Status check_size(Seq size) const {
+        if (size <= head()) return Done{};
+        return Error{ErrorCode::invalid_argument,
+                     "the log has only " + std::to_string(head().value) + " events",
+                     {{"size", std::to_string(size.value)}, {"head", std::to_string(head().value)}}};
     }
 
     // The commit needs the hashes last; a large batch is hashed while the committer's thread writes it, if it can wait

@@ -8,6 +8,8 @@
 #pragma once
 
 #include "codec.h"
+#include "merkle_tree.h"
+#include "signed_head.h"
 
 #include <annal/engine.h>
 
@@ -94,7 +96,21 @@ class EventLog {
     // Version{0} when there is no such stream.
     virtual Result<Version> stream_version(std::string_view project, const MemoryId& stream) const = 0;
 
+    // The Merkle tree over the events (docs/decisions/0006-proofs.md). invalid_argument: beyond the head; details:
+    // head.
+    virtual Result<Hash> root(Seq size) const = 0;
+    virtual Result<Hash> tree_node(MerkleNodeId id) const = 0;
+
+    // From now on the log signs its head, once a second while it grows, when it closes, and when it is asked. What is
+    // signed is durable. A head's origin is the key's name; it says the log's epoch and the time of its last event.
+    virtual void sign_with(SigningKey key) = 0;
+    // The newest: of everything that is durable. unavailable: there is no key.
+    virtual Result<std::string> signed_head() = 0;
+    // The greatest kept of that size or smaller; nullopt: there is none.
+    virtual Result<std::optional<std::string>> signed_head(Seq at_most) const = 0;
+
     virtual std::string store_id() const = 0;  // A UUID, made when the log was.
+    virtual std::uint64_t epoch() const = 0;   // From 1; raised when a log goes on from an older state.
     virtual std::uint64_t bytes_on_disk() const = 0;
 };
 

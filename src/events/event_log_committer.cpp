@@ -42,11 +42,16 @@ bool holds(const ExpectedVersion& expected, Version actual) {
     return false;
 }
 
+std::string epoch_line(std::uint64_t epoch) {
+    return "epoch " + std::to_string(epoch);
+}
+
 }  // namespace
 
 LogCommitter::LogCommitter(EventLogOptions options, OpenedLog log)
     : options_(std::move(options)),
       store_id_(log.witness.store),
+      epoch_(log.witness.epoch),
       log_(std::move(log)),
       synced_(log_.head),
       head_hash_(log_.witness.hash),
@@ -60,6 +65,7 @@ LogCommitter::~LogCommitter() {
     }
     witness_changed_.notify_one();
     witness_thread_.join();
+    if (health_ == Health::good) sign_kept();
     if (health_ != Health::good || !log_.store->flush()) return;  // The next open replays, and sees for itself.
     log_.witness.clean = true;
     if (write_witness() && log_.witness_file->sync()) return;
@@ -207,7 +213,7 @@ Result<bool> LogCommitter::replay(AppendRequest& request, Place& place) {
     request.first = row->first;
     request.count = row->count;
     request.replayed = true;
-    place.sync |= batch.durability == Durability::synced && row->first.value + row->count - 1 > synced_.value;
+    place.sync |= batch.durability == Durability::synced && row->first.value + row->count - 1 > synced_.load().value;
     return true;
 }
 
@@ -293,8 +299,47 @@ void LogCommitter::sync_witness() {
             const std::shared_lock hold(store_mutex_);
             if (log_.witness_file && !log_.witness_file->sync()) witness_failed_ = true;
         }
+        sign_kept();
         lock.lock();
     }
+}
+
+void LogCommitter::sign_with(SigningKey key) {
+    const std::lock_guard lock(signing_mutex_);
+    signing_key_.emplace(std::move(key));
+}
+
+Result<std::string> LogCommitter::signed_head() {
+    const std::lock_guard lock(signing_mutex_);
+    if (!signing_key_) return Error{ErrorCode::unavailable, "the log has no key to sign its head with", {}};
+    return with_store([&](const RocksStore& store) -> Result<std::string> {
+        const Seq size = synced_.load();
+        const auto kept = store.signed_head(size);
+        if (!kept) return kept.error();
+        if (*kept) {
+            const auto head = verify_head(**kept, signing_key_->verifier().name(), signing_key_->verifier());
+            if (head && head->size == size.value && head->extensions.front() == epoch_line(epoch_)) return **kept;
+        }
+        const auto root = store.root(size);
+        if (!root) return root.error();
+        TreeHead head{signing_key_->verifier().name(), size.value, *root, {epoch_line(epoch_)}};
+        const auto last = store.stored_event(size);
+        if (!last) return last.error();
+        if (*last)
+            if (const auto header = read_header(**last); header)
+                head.extensions.push_back("recorded_at " + to_string(header->recorded_at));
+        auto note = sign_head(head, *signing_key_);
+        if (!note) return note;
+        if (auto done = store.keep_signed_head(size, *note); !done) return done.error();
+        return note;
+    });
+}
+
+// A head that is not signed now is signed with the next.
+void LogCommitter::sign_kept() {
+    const auto signed_now = signed_head();
+    if (signed_now || signed_now.error().code == ErrorCode::unavailable || !options_.on_message) return;
+    options_.on_message("warning", "the log's head could not be signed: " + signed_now.error().message);
 }
 
 // A write that failed may be on disk or not: nobody is told either, nothing is tried again, and no append is taken

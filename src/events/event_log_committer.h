@@ -51,6 +51,10 @@ class LogCommitter {
         return read(std::as_const(*log_.store));
     }
     const std::array<std::uint8_t, 16>& store_id() const { return store_id_; }
+    std::uint64_t epoch() const { return epoch_; }
+
+    void sign_with(SigningKey key);
+    Result<std::string> signed_head();  // Of all that is durable; unavailable: there is no key.
 
  private:
     enum class Health { good, disk_full, failed };
@@ -72,12 +76,14 @@ class LogCommitter {
     void grow_tree(AppendRequest& request);
     Status write_witness();
     void sync_witness();
+    void sign_kept();
     void fail(const Error& error, std::span<AppendRequest* const> group);
     void take_no_more(const Error& error);
     void publish(Seq head);
 
     const EventLogOptions options_;
     const std::array<std::uint8_t, 16> store_id_;
+    const std::uint64_t epoch_;
     mutable std::shared_mutex store_mutex_;  // Exclusive: log_.store is being replaced.
     OpenedLog log_;
     StreamHeads stream_heads_;
@@ -86,7 +92,7 @@ class LogCommitter {
 
     Health health_ = Health::good;
     std::string failure_;
-    Seq synced_;
+    std::atomic<Seq> synced_;
     Hash head_hash_{};  // Of the last event written, synced or not.
     std::chrono::steady_clock::time_point resume_tried_at_;
     std::optional<std::chrono::steady_clock::time_point> room_seen_at_;
@@ -98,7 +104,11 @@ class LogCommitter {
     std::condition_variable head_moved_;
     bool stopping_ = false;
 
-    // The witness is synced beside the commits, about a second after the first that it does not hold yet.
+    std::mutex signing_mutex_;
+    std::optional<SigningKey> signing_key_;
+
+    // The witness is synced, and the head signed, beside the commits, about a second after the first that it does not
+    // hold yet.
     std::mutex witness_mutex_;
     std::condition_variable witness_changed_;
     bool witness_dirty_ = false;

@@ -493,7 +493,7 @@ Result<std::optional<std::string>> RocksStore::signed_head(Seq at_most) const {
     return std::optional(heads->value().ToString());
 }
 
-Status RocksStore::keep_signed_head(Seq size, std::string_view note) {
+Status RocksStore::keep_signed_head(Seq size, std::string_view note) const {
     const auto status = db_->Put({}, family(meta), head_key(size), slice(note));
     if (!status.ok()) return to_error(status, "keeping a signed head", on_message_);
     return Done{};

@@ -93,6 +93,7 @@ class RocksStore {
     Result<Hash> tree_node(MerkleNodeId id) const;
     Result<Hash> root(Seq size) const;
     Result<std::optional<std::string>> signed_head(Seq at_most) const;  // The greatest of that size or smaller.
+    Status keep_signed_head(Seq size, std::string_view note) const;     // Not synced.
 
     // The one committer. add_* fill a batch that write() writes, all or nothing.
     void add_identity(const StoreIdentity& identity, Timestamp created);
@@ -107,8 +108,6 @@ class RocksStore {
     // Whether, once the batch is written, enough rows of streams wait for write_index().
     bool index_due() const { return waiting_.size() + batch_rows_.size() >= stream_rows_max_; }
     Status write_index();  // All that waits; the events are synced, and their leaves added.
-
-    Status keep_signed_head(Seq size, std::string_view note);  // Any thread. Not synced.
 
     Status flush();  // Memtables to files, so that the next open replays nothing.
 

@@ -1,5 +1,6 @@
 #include "signed_head.h"
 
+#include "base64.h"
 #include "merkle_tree.h"
 
 #include <openssl/evp.h>
@@ -32,27 +33,6 @@ std::string_view view(const std::array<std::uint8_t, n>& bytes) {
 
 const unsigned char* unsigned_bytes(std::string_view bytes) {
     return reinterpret_cast<const unsigned char*>(bytes.data());
-}
-
-std::string to_base64(std::string_view bytes) {
-    std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');  // OpenSSL ends it with a zero.
-    EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), unsigned_bytes(bytes),
-                    static_cast<int>(bytes.size()));
-    text.pop_back();
-    return text;
-}
-
-// Only what to_base64 would spell so: OpenSSL alone lets blanks and stray bits pass.
-std::optional<std::string> from_base64(std::string_view text) {
-    if (text.size() % 4 != 0 || text.size() > note_bytes_max) return std::nullopt;
-    std::string bytes(text.size() / 4 * 3, '\0');
-    const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), unsigned_bytes(text),
-                                     static_cast<int>(text.size()));
-    const auto padding = static_cast<std::size_t>(std::count(text.begin(), text.end(), '='));
-    if (size < 0 || padding > 2 || static_cast<std::size_t>(size) < padding) return std::nullopt;
-    bytes.resize(static_cast<std::size_t>(size) - padding);
-    if (to_base64(bytes) != text) return std::nullopt;
-    return bytes;
 }
 
 // Takes the next code point off the front; nullopt, when that is not UTF-8.

@@ -1,0 +1,238 @@
+// The Merkle tree that grows with a log: its root is that of the receipts, whatever happens to the process or the
+// index.
+#include "events/event_log.h"
+#include "events/log_proofs.h"
+#include "events/rocks_options.h"
+#include "proofs/trees.h"
+#include "support/log_fixture.h"
+#include "support/temp_dir.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <rocksdb/db.h>
+
+using namespace annal;
+using namespace annal::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::unique_ptr<EventLog> open(const fs::path& directory) {
+    EventLogOptions options;
+    options.directory = directory;
+    options.stream_rows_max = 100;
+    auto log = EventLog::open(options);
+    if (!log) FAIL(log.error().message);
+    return *std::move(log);
+}
+
+void append_some(EventLog& log, std::uint64_t count, StoredTree& expected,
+                 Durability durability = Durability::buffered) {
+    std::vector<Note> notes;
+    for (std::uint64_t i = 0; i < count; ++i)
+        notes.push_back({memory_number(i % 7), "event " + std::to_string(expected.leaves.size() + i)});
+    const auto receipts = append(log, notes, {.durability = durability});
+    REQUIRE(receipts);
+    for (const auto& receipt : *receipts) expected.append(receipt.hash);
+}
+
+void check_tree(const EventLog& log, const StoredTree& expected) {
+    REQUIRE(log.head().value == expected.leaves.size());
+    for (std::uint64_t size = 0; size <= log.head().value; size += size < 20 ? 1 : 61) {
+        const auto root = log.root(Seq{size});
+        REQUIRE(root);
+        CHECK(*root == expected.roots[size]);
+    }
+    CHECK(*log.root(log.head()) == expected.roots.back());
+    const auto reader = expected.reader(expected.leaves.size());
+    for (const auto& [id, hash] : expected.nodes) {
+        const auto node = log.tree_node(id);
+        if (!node) FAIL(node.error().message);
+        CHECK(*node == hash);
+    }
+}
+
+// Changes the store of a closed log, as no version of ours would.
+template <class Change>
+void tamper(const fs::path& directory, const std::string& family, const Change& change) {
+    std::vector<rocksdb::ColumnFamilyHandle*> families;
+    rocksdb::DB* opened = nullptr;
+    REQUIRE(rocksdb::DB::Open({}, directory.string(), rocks_families(), &families, &opened).ok());
+    const std::unique_ptr<rocksdb::DB> db(opened);
+    for (auto* each : families)
+        if (each->GetName() == family) change(*db, *each);
+    CHECK(db->Flush({}, families).ok());
+    for (auto* each : families) CHECK(db->DestroyColumnFamilyHandle(each).ok());
+    CHECK(db->Close().ok());
+}
+
+std::string event_key(std::uint64_t seq) {
+    std::string key;
+    for (int shift = 56; shift >= 0; shift -= 8) key += static_cast<char>(seq >> shift);
+    return key;
+}
+
+std::string node_key(unsigned level, std::uint64_t index) {
+    return std::string("\0node", 5) + static_cast<char>(level) + event_key(index);
+}
+
+SigningKey key_number(std::uint8_t number) {
+    SigningKey::Seed seed{};
+    seed[0] = number;
+    auto key = SigningKey::from_seed("annal/test", seed);
+    REQUIRE(key);
+    return *std::move(key);
+}
+
+}  // namespace
+
+TEST_CASE("the root is that of the receipts' hashes, through appends, closes and crashes", "[events][tree]") {
+    TempDir dir;
+    StoredTree expected;
+    auto log = open(dir.path() / "log");
+    CHECK(*log->root(Seq{}) == sha256(""));
+    int round = 0;
+    for (const std::uint64_t count : {1, 2, 97, 100, 56, 1, 255, 256, 700, 3}) {
+        append_some(*log, count, expected, count % 2 == 0 ? Durability::buffered : Durability::synced);
+        check_tree(*log, expected);
+        const auto crashed = dir.path() / ("crashed" + std::to_string(++round));  // What a kill -9 leaves now.
+        fs::copy(dir.path() / "log", crashed);
+        {
+            auto again = open(crashed);
+            check_tree(*again, expected);
+            StoredTree longer = expected;
+            append_some(*again, 300, longer);
+            check_tree(*again, longer);
+        }
+        if (round % 3 == 0) {
+            log.reset();
+            log = open(dir.path() / "log");
+        }
+    }
+    const auto beyond = log->root(Seq{log->head().value + 1});
+    REQUIRE_FALSE(beyond);
+    CHECK(beyond.error().code == ErrorCode::invalid_argument);
+    CHECK(beyond.error().details.at("head") == std::to_string(log->head().value));
+}
+
+TEST_CASE("a large append, hashed beside its write, is in the tree as any other", "[events][tree]") {
+    TempDir dir;
+    StoredTree expected;
+    auto log = open(dir.path());
+    for (int i = 0; i < 5; ++i) {
+        std::vector<Note> notes;
+        for (std::uint64_t n = 0; n < 300; ++n) notes.push_back({memory_number(n), std::string(1000, 'x')});
+        const auto receipts = append(*log, notes);
+        REQUIRE(receipts);
+        for (const auto& receipt : *receipts) expected.append(receipt.hash);
+    }
+    check_tree(*log, expected);
+}
+
+TEST_CASE("a store in which an acknowledged event was changed is refused", "[events][tree]") {
+    for (const std::uint64_t changed : {1, 130, 256, 600}) {
+        TempDir dir;
+        StoredTree expected;
+        {
+            auto log = open(dir.path());
+            append_some(*log, 600, expected);
+        }
+        std::string other;
+        {
+            auto encoded = encode(note(memory_number((changed - 1) % 7), "never said"));
+            REQUIRE(encoded);
+            EventArena arena;
+            std::vector<EventView> events;
+            {
+                auto log = open(dir.path());
+                REQUIRE(log->read(Seq{changed - 1}, {1, 1}, arena, events));
+            }
+            stamp(encoded->bytes, events[0].version(), events[0].recorded_at());
+            other.assign(encoded->bytes.begin(), encoded->bytes.end());
+        }
+        const bool index_too = changed != 130;  // Or the index is as it was, and only the events differ.
+        tamper(dir.path(), "events", [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
+            REQUIRE(db.Put({}, &family, event_key(changed), other).ok());
+        });
+        if (index_too)
+            tamper(dir.path(), "streams", [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
+                REQUIRE(db.Delete({}, &family, std::string("\0indexed", 8)).ok());
+            });
+        EventLogOptions options;
+        options.directory = dir.path();
+        const auto log = EventLog::open(options);
+        if (!index_too) {  // What the root at open rests on was kept: it is verify() that reads every event.
+            REQUIRE(log);
+            continue;
+        }
+        REQUIRE_FALSE(log);
+        CHECK(log.error().code == ErrorCode::data_loss);
+        CHECK(log.error().details.at("acknowledged") == "600");
+    }
+}
+
+TEST_CASE("a damaged or missing node of the tree is made anew from the events", "[events][tree]") {
+    TempDir dir;
+    StoredTree expected;
+    {
+        auto log = open(dir.path());
+        append_some(*log, 1200, expected);
+    }
+    for (const bool missing : {false, true}) {
+        tamper(dir.path(), "streams", [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
+            std::string value;
+            REQUIRE(db.Get({}, &family, node_key(10, 0), &value).ok());
+            value[5] ^= 1;
+            REQUIRE(
+                (missing ? db.Delete({}, &family, node_key(10, 0)) : db.Put({}, &family, node_key(10, 0), value)).ok());
+        });
+        auto log = open(dir.path());
+        check_tree(*log, expected);
+        append_some(*log, 100, expected);
+        check_tree(*log, expected);
+    }
+}
+
+TEST_CASE("a log signs what is durable, keeps it, and proves what it signed", "[events][tree]") {
+    TempDir dir;
+    StoredTree expected;
+    const auto key = key_number(1).verifier();
+    auto log = open(dir.path());
+    CHECK(log->signed_head().error().code == ErrorCode::unavailable);
+    log->sign_with(key_number(1));
+    const auto size_of = [&](const Result<std::string>& note) {
+        REQUIRE(note);
+        const auto head = verify_head(*note, "annal/test", key);
+        REQUIRE(head);
+        CHECK(head->root == expected.roots[head->size]);
+        CHECK(head->extensions.front() == "epoch 1");
+        return head->size;
+    };
+    CHECK(size_of(log->signed_head()) == 0);
+    append_some(*log, 10, expected, Durability::synced);
+    const auto first = log->signed_head();
+    CHECK(size_of(first) == 10);
+    CHECK(*log->signed_head() == *first);
+    append_some(*log, 5, expected, Durability::buffered);
+    CHECK(size_of(log->signed_head()) == 10);  // The rest may yet be lost.
+    append_some(*log, 5, expected, Durability::synced);
+    CHECK(size_of(log->signed_head()) == 20);
+    append_some(*log, 1, expected, Durability::synced);
+    log.reset();  // Signs.
+
+    log = open(dir.path());
+    CHECK(size_of(**log->signed_head(Seq{100})) == 21);
+    CHECK(size_of(**log->signed_head(Seq{19})) == 10);
+    log->sign_with(key_number(2));  // Another key does not pass on what the first one signed.
+    CHECK(verify_head(*log->signed_head(), "annal/test", key_number(2).verifier()));
+    CHECK(prove_inclusion(*log, Seq{21}, Seq{21}));
+    for (const auto& [seq, size] : {std::pair{0, 5}, {6, 5}, {3, 22}, {22, 22}}) {
+        const auto refused =
+            prove_inclusion(*log, Seq{static_cast<std::uint64_t>(seq)}, Seq{static_cast<std::uint64_t>(size)});
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().code == ErrorCode::invalid_argument);
+    }
+    CHECK(prove_consistency(*log, Seq{3}, Seq{21}));
+    CHECK_FALSE(prove_consistency(*log, Seq{0}, Seq{21}));
+    CHECK_FALSE(prove_consistency(*log, Seq{3}, Seq{22}));
+}
