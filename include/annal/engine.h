@@ -266,6 +266,16 @@ class Engine {
     };
     virtual Status read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) = 0;
 
+    // For who does not trust this process: the texts that annal-verify-proof takes (docs/audit.md).
+    // The signed head of all that is durable: its size is the seq of the last event.
+    virtual Result<std::string> signed_head() = 0;
+    virtual std::string verifier_key() const = 0;  // What a head is verified with.
+    // That an event is in the log of the first `size` events. invalid_argument: not 0 < seq <= size <= head.
+    virtual Result<std::string> prove_inclusion(Seq seq, Seq size) = 0;
+    // That the log of the first `older` events is the beginning of that of the first `newer`. invalid_argument: not
+    // 0 < older <= newer <= head.
+    virtual Result<std::string> prove_consistency(Seq older, Seq newer) = 0;
+
     virtual Seq head() const = 0;
     // Until every projection has applied `seq`. deadline_exceeded; details name the one that lags.
     virtual Status wait_for(Seq seq, std::chrono::milliseconds wait_max) = 0;

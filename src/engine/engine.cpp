@@ -1,7 +1,9 @@
 #include "accept.h"
+#include "signing_key.h"
 #include "uuid.h"
 
 #include "events/event_log.h"
+#include "events/log_proofs.h"
 #include "projections/memory_state.h"
 #include "projections/memory_view.h"
 #include "projections/runtime.h"
@@ -54,6 +56,13 @@ class StoreEngine final : public Engine {
     Result<SearchAnswer> search(const SearchRequest& request) override;
     Status read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) override;
 
+    Result<std::string> signed_head() override { return log_->signed_head(); }
+    std::string verifier_key() const override { return verifier_key_; }
+    Result<std::string> prove_inclusion(Seq seq, Seq size) override { return annal::prove_inclusion(*log_, seq, size); }
+    Result<std::string> prove_consistency(Seq older, Seq newer) override {
+        return annal::prove_consistency(*log_, older, newer);
+    }
+
     Seq head() const override { return log_->head(); }
     Status wait_for(Seq seq, std::chrono::milliseconds wait_max) override;
     Result<EngineStatus> status(bool with_digests) override;
@@ -85,6 +94,7 @@ class StoreEngine final : public Engine {
     pid_t pid_;
     // Destroyed in reverse: the runtime stops before what it drives is gone.
     std::unique_ptr<EventLog> log_;
+    std::string verifier_key_;
     std::unique_ptr<ViewStore> views_;
     std::unique_ptr<MemoryView> memories_;
     std::unique_ptr<TextIndex> texts_;
@@ -115,6 +125,10 @@ Status StoreEngine::start() {
                                .on_message = options_.on_message});
     if (!log) return log.error();
     log_ = std::move(*log);
+    auto key = open_signing_key(directory / "keys" / "log_signing_key", "annal/" + log_->store_id());
+    if (!key) return key.error();
+    verifier_key_ = key->verifier().text();
+    log_->sign_with(*std::move(key));
     auto views = ViewStore::open({.directory = directory / "views", .on_message = options_.on_message});
     if (!views) return views.error();
     views_ = std::move(*views);

@@ -94,6 +94,10 @@ class FakeEngine final : public Engine {
         if (answer.hits.size() > request.limit) answer.hits.resize(request.limit);
         return answer;
     }
+    Result<std::string> signed_head() override { return no(); }
+    std::string verifier_key() const override { return {}; }
+    Result<std::string> prove_inclusion(Seq, Seq) override { return no(); }
+    Result<std::string> prove_consistency(Seq, Seq) override { return no(); }
     Seq head() const override { return Seq{memories.size()}; }
     Status wait_for(Seq, std::chrono::milliseconds) override { return Done{}; }
 

@@ -70,7 +70,8 @@ class Cli {
         return run(arguments, input);
     }
 
-    Ran run(const std::vector<std::string>& arguments, const std::string& input = "") const {
+    Ran run(const std::vector<std::string>& arguments, const std::string& input = "",
+            const char* program = ANNAL_BINARY) const {
         const auto in = write_file("stdin", input), out = dir_.path() / "stdout", err = dir_.path() / "stderr";
         posix_spawn_file_actions_t actions;
         posix_spawn_file_actions_init(&actions);
@@ -79,7 +80,7 @@ class Cli {
         posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO,
                                          stdout_path.empty() ? out.c_str() : stdout_path.c_str(), create, 0600);
         posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), create, 0600);
-        std::vector<std::string> words{ANNAL_BINARY};
+        std::vector<std::string> words{program};
         words.insert(words.end(), arguments.begin(), arguments.end());
         std::vector<std::string> variables = environment;
         for (char** each = environ; *each != nullptr; ++each)
@@ -92,7 +93,7 @@ class Cli {
         };
         pid_t pid = 0;
         const int failed =
-            posix_spawn(&pid, ANNAL_BINARY, &actions, nullptr, pointers(words).data(), pointers(variables).data());
+            posix_spawn(&pid, program, &actions, nullptr, pointers(words).data(), pointers(variables).data());
         posix_spawn_file_actions_destroy(&actions);
         REQUIRE(failed == 0);
         int status = 0;

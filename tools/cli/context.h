@@ -51,5 +51,6 @@ void add_write_commands(CLI::App& app, Context& context);    // remember, revise
 void add_read_commands(CLI::App& app, Context& context);     // search, get, list, history
 void add_move_commands(CLI::App& app, Context& context);     // import, export, eval
 void add_operate_commands(CLI::App& app, Context& context);  // log, status, rebuild
+void add_audit_commands(CLI::App& app, Context& context);    // audit head, keys, prove, consistency
 
 }  // namespace annal::cli
