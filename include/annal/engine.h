@@ -223,6 +223,22 @@ struct EngineStatus {
     std::vector<std::pair<std::string, std::uint64_t>> counts{};  // Live memories by kind.
 };
 
+struct BackupInfo {
+    std::uint32_t id = 0;  // From 1, in its directory.
+    std::string store_id{};
+    std::uint64_t epoch = 0;              // Of the log: raised by every restore.
+    Seq seq{};                            // Its last event.
+    std::array<std::uint8_t, 32> root{};  // Of the Merkle tree over its events.
+    std::uint64_t bytes = 0;
+    Timestamp created_at{};
+};
+
+// Makes the store `target`, a directory that is not there or empty, of a backup (0: the newest). Its views are made
+// when it is opened. already_exists: the target is not empty. not_found: no such backup. data_loss: it is damaged.
+Result<BackupInfo> restore_backup(
+    const std::filesystem::path& backups, std::uint32_t id, const std::filesystem::path& target,
+    const std::function<void(std::uint64_t checked, std::uint64_t events)>& progress = {});
+
 struct EngineOptions {
     std::filesystem::path directory{};
     bool create_if_missing = true;
@@ -275,6 +291,14 @@ class Engine {
     // That the log of the first `older` events is the beginning of that of the first `newer`. invalid_argument: not
     // 0 < older <= newer <= head.
     virtual Result<std::string> prove_consistency(Seq older, Seq newer) = 0;
+
+    // Copies the log into a directory of backups while writes go on; what an earlier backup there has is not copied
+    // again. The copy is opened and every event of it hashed before this returns. `keep`: how many to keep; 0: all.
+    // Keys are not in it: without them what is sealed cannot be read. already_exists: a backup into that directory is
+    // under way. invalid_argument: it holds backups of another store.
+    virtual Result<BackupInfo> backup(
+        const std::filesystem::path& directory, std::size_t keep = 0,
+        const std::function<void(std::uint64_t checked, std::uint64_t events)>& progress = {}) = 0;
 
     virtual Seq head() const = 0;
     // Until every projection has applied `seq`. deadline_exceeded; details name the one that lags.

@@ -120,6 +120,16 @@ Json to_json(const Receipt& receipt) {
             {"replayed", receipt.replayed}};
 }
 
+Json to_json(const BackupInfo& backup) {
+    return {{"backup_id", backup.id},
+            {"store_id", backup.store_id},
+            {"epoch", backup.epoch},
+            {"seq", backup.seq.value},
+            {"root", hex(backup.root)},
+            {"bytes", backup.bytes},
+            {"created_at", to_string(backup.created_at)}};
+}
+
 Json to_json(const SearchAnswer& answer) {
     Json hits = Json::array();
     for (const auto& hit : answer.hits)

@@ -3,6 +3,7 @@
 #include "uuid.h"
 
 #include "events/event_log.h"
+#include "events/log_backup.h"
 #include "events/log_proofs.h"
 #include "projections/memory_state.h"
 #include "projections/memory_view.h"
@@ -61,6 +62,11 @@ class StoreEngine final : public Engine {
     Result<std::string> prove_inclusion(Seq seq, Seq size) override { return annal::prove_inclusion(*log_, seq, size); }
     Result<std::string> prove_consistency(Seq older, Seq newer) override {
         return annal::prove_consistency(*log_, older, newer);
+    }
+
+    Result<BackupInfo> backup(const std::filesystem::path& directory, std::size_t keep,
+                              const std::function<void(std::uint64_t, std::uint64_t)>& progress) override {
+        return log_->backup(directory, keep, progress);
     }
 
     Seq head() const override { return log_->head(); }
@@ -471,6 +477,14 @@ Status StoreEngine::rebuild(std::string_view projection, const std::function<voi
 
 Result<std::unique_ptr<Engine>> Engine::open(EngineOptions options) {
     return StoreEngine::open(std::move(options));
+}
+
+Result<BackupInfo> restore_backup(const std::filesystem::path& backups, std::uint32_t id,
+                                  const std::filesystem::path& target, const BackupProgress& progress) {
+    std::error_code failure;
+    if (std::filesystem::exists(target, failure) && !std::filesystem::is_empty(target, failure))
+        return Error{ErrorCode::already_exists, "the directory to restore into is not empty", {{"field", "store"}}};
+    return restore_backup(backups, id, target / "log", system_clock(), {}, progress);
 }
 
 }  // namespace annal

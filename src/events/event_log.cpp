@@ -1,6 +1,7 @@
 #include "event_log.h"
 
 #include "event_log_queue.h"
+#include "log_backup.h"
 
 #include <annal/limits.h>
 
@@ -165,6 +166,16 @@ class RocksEventLog final : public EventLog {
     Result<std::optional<std::string>> signed_head(Seq at_most) const override {
         if (forked()) return after_fork();
         return committer_->with_store([&](const RocksStore& store) { return store.signed_head(at_most); });
+    }
+
+    Result<BackupInfo> backup(const std::filesystem::path& directory, std::size_t keep,
+                              const BackupProgress& progress) const override {
+        if (forked()) return after_fork();
+        return committer_->with_store([&](const RocksStore& store) {
+            return make_backup({store, committer_->store_id(), committer_->epoch(), options_.env, clock_of(options_),
+                                options_.on_message},
+                               directory, keep, progress);
+        });
     }
 
     std::string store_id() const override { return to_string(committer_->store_id()); }

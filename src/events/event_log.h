@@ -109,6 +109,11 @@ class EventLog {
     // The greatest kept of that size or smaller; nullopt: there is none.
     virtual Result<std::optional<std::string>> signed_head(Seq at_most) const = 0;
 
+    // See log_backup.h.
+    virtual Result<BackupInfo> backup(
+        const std::filesystem::path& directory, std::size_t keep,
+        const std::function<void(std::uint64_t checked, std::uint64_t events)>& progress) const = 0;
+
     virtual std::string store_id() const = 0;  // A UUID, made when the log was.
     virtual std::uint64_t epoch() const = 0;   // From 1; raised when a log goes on from an older state.
     virtual std::uint64_t bytes_on_disk() const = 0;

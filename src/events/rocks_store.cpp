@@ -5,6 +5,7 @@
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/file_system.h>
+#include <rocksdb/utilities/backup_engine.h>
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@ constexpr std::uint32_t format_version = 1;
 constexpr std::size_t batch_protection_bytes = 8;
 constexpr std::string_view indexed_key("\0indexed", 8);
 constexpr unsigned kept_level_min = 8;
+constexpr std::uint64_t folded_events_max = 4096;
 constexpr std::size_t readahead_bytes = std::size_t{2} << 20;
 constexpr std::size_t load_events_max = 1024, load_bytes_max = std::size_t{8} << 20;
 constexpr std::size_t readahead_events_min = 512;  // A reader that close to the head reads memory.
@@ -472,6 +474,8 @@ Status RocksStore::leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>
     const rocksdb::Slice upper = end.slice();
     rocksdb::ReadOptions options;
     options.iterate_upper_bound = &upper;
+    options.fill_cache = false;
+    if (count >= readahead_events_min) options.readahead_size = readahead_bytes;
     const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options, family(events)));
     Seq next{after.value + 1};
     for (rows->Seek(begin.slice()); rows->Valid(); rows->Next(), ++next.value) {
@@ -481,6 +485,31 @@ Status RocksStore::leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>
     if (!rows->status().ok()) return to_error(rows->status(), "reading the log", on_message_);
     if (out.size() != count) return damaged("the log has a gap", next);
     return Done{};
+}
+
+Result<Hash> RocksStore::folded_root(Seq size,
+                                     const std::function<void(std::uint64_t done, std::uint64_t all)>& progress) const {
+    MerkleFrontier tree;
+    std::vector<Hash> hashes;
+    std::vector<MerkleNode> completed;
+    while (tree.size() < size.value) {
+        hashes.clear();
+        completed.clear();
+        const auto count = std::min<std::uint64_t>(size.value - tree.size(), folded_events_max);
+        if (auto read = leaf_hashes(Seq{tree.size()}, count, hashes); !read) return read.error();
+        for (const auto& hash : hashes) tree.append(hash, completed);
+        if (progress) progress(tree.size(), size.value);
+    }
+    return tree.root();
+}
+
+Result<std::uint32_t> RocksStore::copy_to(rocksdb::BackupEngine& backups) const {
+    rocksdb::CreateBackupOptions options;
+    options.flush_before_backup = true;
+    rocksdb::BackupID id = 0;
+    const auto status = backups.CreateNewBackup(options, db_.get(), &id);
+    if (!status.ok()) return to_error(status, "copying the log", on_message_);
+    return id;
 }
 
 Result<std::optional<std::string>> RocksStore::signed_head(Seq at_most) const {

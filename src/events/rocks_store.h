@@ -36,6 +36,7 @@ class DB;
 class Env;
 class FileSystem;
 class WriteBatch;
+class BackupEngine;
 }  // namespace rocksdb
 
 namespace annal {
@@ -92,8 +93,12 @@ class RocksStore {
     // Of the tree over what was written and given to add_leaf. Roots of any size up to that.
     Result<Hash> tree_node(MerkleNodeId id) const;
     Result<Hash> root(Seq size) const;
-    Result<std::optional<std::string>> signed_head(Seq at_most) const;  // The greatest of that size or smaller.
-    Status keep_signed_head(Seq size, std::string_view note) const;     // Not synced.
+    // The root of the first `size` events as they are stored, each read and hashed. data_loss: a gap.
+    Result<Hash> folded_root(Seq size,
+                             const std::function<void(std::uint64_t done, std::uint64_t all)>& progress) const;
+    Result<std::uint32_t> copy_to(rocksdb::BackupEngine& backups) const;  // The new backup's id.
+    Result<std::optional<std::string>> signed_head(Seq at_most) const;    // The greatest of that size or smaller.
+    Status keep_signed_head(Seq size, std::string_view note) const;       // Not synced.
 
     // The one committer. add_* fill a batch that write() writes, all or nothing.
     void add_identity(const StoreIdentity& identity, Timestamp created);

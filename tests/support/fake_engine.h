@@ -95,6 +95,10 @@ class FakeEngine final : public Engine {
         return answer;
     }
     Result<std::string> signed_head() override { return no(); }
+    Result<BackupInfo> backup(const std::filesystem::path&, std::size_t,
+                              const std::function<void(std::uint64_t, std::uint64_t)>&) override {
+        return no();
+    }
     std::string verifier_key() const override { return {}; }
     Result<std::string> prove_inclusion(Seq, Seq) override { return no(); }
     Result<std::string> prove_consistency(Seq, Seq) override { return no(); }

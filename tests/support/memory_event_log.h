@@ -92,6 +92,11 @@ class MemoryEventLog final : public EventLog {
     Result<std::string> signed_head() override { return not_here(); }
     Result<std::optional<std::string>> signed_head(Seq) const override { return not_here(); }
 
+    Result<BackupInfo> backup(const std::filesystem::path&, std::size_t,
+                              const std::function<void(std::uint64_t, std::uint64_t)>&) const override {
+        return not_here();
+    }
+
     std::string store_id() const override { return store_id_; }
     std::uint64_t epoch() const override { return 1; }
     std::uint64_t bytes_on_disk() const override { return 0; }

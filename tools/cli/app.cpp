@@ -53,6 +53,7 @@ int parse_and_run(int argc, char** argv) {
     add_move_commands(app, context);
     add_operate_commands(app, context);
     add_audit_commands(app, context);
+    add_backup_commands(app, context);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& asked) {  // --help, --version

@@ -52,5 +52,6 @@ void add_read_commands(CLI::App& app, Context& context);     // search, get, lis
 void add_move_commands(CLI::App& app, Context& context);     // import, export, eval
 void add_operate_commands(CLI::App& app, Context& context);  // log, status, rebuild
 void add_audit_commands(CLI::App& app, Context& context);    // audit head, keys, prove, consistency
+void add_backup_commands(CLI::App& app, Context& context);   // backup, restore-backup
 
 }  // namespace annal::cli
