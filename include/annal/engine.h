@@ -217,10 +217,17 @@ struct ProjectionStatus {
 struct EngineStatus {
     Seq head_seq{};
     std::string store_id{};
+    std::uint64_t epoch = 0;  // Of the log: from 1; raised when it goes on from an older state.
     std::uint64_t log_bytes = 0;
     std::uint64_t views_bytes = 0;
     std::vector<ProjectionStatus> projections{};
     std::vector<std::pair<std::string, std::uint64_t>> counts{};  // Live memories by kind.
+};
+
+struct StoredEvent {  // As the log stores it; the bytes are borrowed.
+    Seq seq{};
+    std::array<std::uint8_t, 32> hash{};  // The receipt's.
+    std::span<const std::uint8_t> bytes{};
 };
 
 struct BackupInfo {
@@ -281,6 +288,16 @@ class Engine {
         Scope scope{};
     };
     virtual Status read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) = 0;
+
+    // The events of (after, to] as they are stored, in order, until `visit` returns false. invalid_argument: `to` is
+    // beyond the head.
+    virtual Status read_stored(Seq after, Seq to, const std::function<bool(const StoredEvent&)>& visit) = 0;
+    // Takes over what read_stored gave of another log: the events that follow this head(), with their ids, times and
+    // versions. Those of one project that stand together come in all or not at all. invalid_argument: an event is not
+    // what its hash says, or not a whole one. conflict: it does not follow what is there.
+    virtual Status append_stored(std::span<const StoredEvent> events) = 0;
+    // Of the Merkle tree over the first `size` events. invalid_argument: beyond the head.
+    virtual Result<std::array<std::uint8_t, 32>> root(Seq size) = 0;
 
     // For who does not trust this process: the texts that annal-verify-proof takes (docs/audit.md).
     // The signed head of all that is durable: its size is the seq of the last event.

@@ -1,5 +1,7 @@
 #include "json.h"
 
+#include "events/hex.h"
+
 #include <nlohmann/json.hpp>
 
 namespace annal {
@@ -26,17 +28,6 @@ void put_fields(Json& json, const KindFields& fields) {
 Json stored(const std::string& text) {
     Json json = Json::parse(text, nullptr, false);
     return json.is_discarded() ? Json(nullptr) : json;
-}
-
-std::string hex(const std::array<std::uint8_t, 32>& bytes) {
-    static constexpr std::string_view digits = "0123456789abcdef";
-    std::string text;
-    text.reserve(bytes.size() * 2);
-    for (const auto byte : bytes) {
-        text += digits[byte >> 4];
-        text += digits[byte & 15];
-    }
-    return text;
 }
 
 Json to_json(const HitParts& parts) {
@@ -116,7 +107,7 @@ Json to_json(const Receipt& receipt) {
             {"event_id", to_string(receipt.event_id)},
             {"seq", receipt.seq.value},
             {"version", receipt.version.value},
-            {"hash", hex(receipt.hash)},
+            {"hash", to_hex(receipt.hash)},
             {"replayed", receipt.replayed}};
 }
 
@@ -125,7 +116,7 @@ Json to_json(const BackupInfo& backup) {
             {"store_id", backup.store_id},
             {"epoch", backup.epoch},
             {"seq", backup.seq.value},
-            {"root", hex(backup.root)},
+            {"root", to_hex(backup.root)},
             {"bytes", backup.bytes},
             {"created_at", to_string(backup.created_at)}};
 }
@@ -176,9 +167,13 @@ Json to_json(const EngineStatus& status) {
     for (const auto& projection : status.projections) projections.push_back(to_json(projection));
     Json counts = Json::object();
     for (const auto& [kind, count] : status.counts) counts[kind] = count;
-    return {{"head_seq", status.head_seq.value},     {"store_id", status.store_id},
-            {"log_bytes", status.log_bytes},         {"views_bytes", status.views_bytes},
-            {"projections", std::move(projections)}, {"counts", std::move(counts)}};
+    return {{"head_seq", status.head_seq.value},
+            {"store_id", status.store_id},
+            {"epoch", status.epoch},
+            {"log_bytes", status.log_bytes},
+            {"views_bytes", status.views_bytes},
+            {"projections", std::move(projections)},
+            {"counts", std::move(counts)}};
 }
 
 Json to_json(const Error& error) {

@@ -1,6 +1,9 @@
 #include "jsonl.h"
 
 #include "json.h"
+#include "line_reader.h"
+
+#include "events/hex.h"
 
 #include <openssl/sha.h>
 #include <nlohmann/json.hpp>
@@ -11,7 +14,6 @@ namespace annal {
 namespace {
 
 constexpr std::size_t page_memories = 500;
-constexpr std::size_t read_bytes = std::size_t{64} << 10;
 
 void put(Json& json, const char* name, const std::optional<Timestamp>& time) {
     if (time) json[name] = time->us;
@@ -57,12 +59,7 @@ std::string import_key(const RecordRequest& request) {
     const std::string text = canonical(request);
     std::array<std::uint8_t, SHA256_DIGEST_LENGTH> hash{};
     SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), hash.data());
-    std::string key = "import:";
-    for (const auto byte : hash) {
-        key += "0123456789abcdef"[byte >> 4];
-        key += "0123456789abcdef"[byte & 15];
-    }
-    return key;
+    return "import:" + to_hex(hash);
 }
 
 // Whether a memory of the store says what the request says. What the request leaves open agrees with anything.
@@ -85,50 +82,6 @@ bool concerns_the_line(ErrorCode code) {
     return code == invalid_argument || code == not_found || code == conflict || code == already_exists ||
            code == permission_denied;
 }
-
-// Reads lines without ever holding more than the limit of one.
-class LineReader {
- public:
-    explicit LineReader(std::istream& in) : in_(in), buffer_(read_bytes, '\0') {}
-
-    // False at the end. `too_long`: the line was over the limit and was skipped.
-    bool next(std::string& line, bool& too_long) {
-        line.clear();
-        too_long = false;
-        bool any = false;
-        for (;;) {
-            if (at_ == end_ && !fill()) return any;
-            any = true;
-            const std::string_view rest(buffer_.data() + at_, end_ - at_);
-            const std::size_t stop = rest.find('\n');
-            const std::string_view part = rest.substr(0, stop);
-            if (line.size() + part.size() > import_line_bytes_max)
-                too_long = true;
-            else
-                line += part;
-            at_ += part.size();
-            if (stop == std::string_view::npos) continue;
-            ++at_;
-            return true;
-        }
-    }
-    std::uint64_t bytes() const { return bytes_; }
-
- private:
-    bool fill() {
-        in_.read(buffer_.data(), static_cast<std::streamsize>(buffer_.size()));
-        at_ = 0;
-        end_ = static_cast<std::size_t>(in_.gcount());
-        bytes_ += end_;
-        return end_ != 0;
-    }
-
-    std::istream& in_;
-    std::string buffer_;
-    std::size_t at_ = 0;
-    std::size_t end_ = 0;
-    std::uint64_t bytes_ = 0;
-};
 
 }  // namespace
 

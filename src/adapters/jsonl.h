@@ -14,8 +14,6 @@
 
 namespace annal {
 
-inline constexpr std::size_t import_line_bytes_max = std::size_t{4} << 20;
-
 struct RejectedLine {
     std::uint64_t line = 0;  // From 1.
     Error error;

@@ -57,6 +57,9 @@ class StoreEngine final : public Engine {
     Result<SearchAnswer> search(const SearchRequest& request) override;
     Status read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) override;
 
+    Status read_stored(Seq after, Seq to, const std::function<bool(const StoredEvent&)>& visit) override;
+    Status append_stored(std::span<const StoredEvent> events) override;
+    Result<std::array<std::uint8_t, 32>> root(Seq size) override { return log_->root(size); }
     Result<std::string> signed_head() override { return log_->signed_head(); }
     std::string verifier_key() const override { return verifier_key_; }
     Result<std::string> prove_inclusion(Seq seq, Seq size) override { return annal::prove_inclusion(*log_, seq, size); }
@@ -411,6 +414,57 @@ Result<SearchAnswer> StoreEngine::search(const SearchRequest& request) {
         vector ? &vector->embedding : nullptr, clock_.now());
 }
 
+Status StoreEngine::read_stored(Seq after, Seq to, const std::function<bool(const StoredEvent&)>& visit) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    if (auto there = log_->root(to); !there) return there.error();
+    EventArena arena;
+    std::vector<EventView> events;
+    while (after < to) {
+        arena.clear();
+        events.clear();
+        if (auto ok = log_->read(after, {}, arena, events); !ok) return ok;
+        for (const auto& event : events) {
+            const auto stored = event.stored();
+            const std::string_view bytes(reinterpret_cast<const char*>(stored.data()), stored.size());
+            if (event.seq() > to || !visit({event.seq(), event_hash(event.seq(), bytes), stored})) return Done{};
+        }
+        after = events.back().seq();
+    }
+    return Done{};
+}
+
+Status StoreEngine::append_stored(std::span<const StoredEvent> events) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    // All are checked before any is written.
+    EventArena arena;
+    std::vector<EncodedEvent> encoded;
+    std::vector<std::string> projects;
+    for (const auto& event : events) {
+        const std::string_view bytes(reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size());
+        const Error refused{ErrorCode::invalid_argument,
+                            "event " + std::to_string(event.seq.value) + " is not what its hash says",
+                            {{"seq", std::to_string(event.seq.value)}}};
+        const auto view = decode(event.seq, bytes, arena);
+        if (!view) return Error{ErrorCode::invalid_argument, view.error().message, view.error().details};
+        if (event_hash(event.seq, bytes) != event.hash) return refused;
+        encoded.push_back(
+            {view->memory_id(), view->event_id(), view->type(), {event.bytes.begin(), event.bytes.end()}});
+        projects.emplace_back(view->project());
+    }
+    for (std::size_t begin = 0, end = 0; begin < events.size(); begin = end) {
+        std::vector<AppendItem> items;
+        for (; end < events.size() && projects[end] == projects[begin]; ++end)
+            items.push_back({ExpectedVersion::any(), &encoded[end]});
+        AppendBatch batch;
+        batch.project = projects[begin];
+        batch.items = items;
+        batch.stamped_from = events[begin].seq;
+        batch.durability = end == events.size() ? Durability::synced : Durability::buffered;
+        if (auto receipts = log_->append(batch); !receipts) return receipts.error();
+    }
+    return Done{};
+}
+
 Status StoreEngine::read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) {
     if (auto ok = check_process(); !ok) return ok.error();
     EventArena arena;
@@ -453,6 +507,7 @@ Result<EngineStatus> StoreEngine::status(bool with_digests) {
         }
     status.head_seq = log_->head();
     status.store_id = log_->store_id();
+    status.epoch = log_->epoch();
     status.log_bytes = log_->bytes_on_disk();
     status.views_bytes = views_->bytes_on_disk();
     auto counts = memories_->reader()->counts({});

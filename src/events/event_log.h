@@ -53,6 +53,9 @@ struct AppendBatch {
     std::string_view idempotency_key{};           // Empty: none.
     std::array<std::uint8_t, 32> request_hash{};  // Of what the key stands for.
     Durability durability = Durability::synced;
+    // Set: the events are stamped already, as another log stored them, and come in unchanged if they are the next ones:
+    // this is the first one's seq. Else conflict.
+    std::optional<Seq> stamped_from{};
     std::chrono::milliseconds wait_max{30'000};  // In the queue; then deadline_exceeded and nothing is written.
 };
 

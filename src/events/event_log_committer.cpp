@@ -30,6 +30,12 @@ Error version_conflict(const MemoryId& memory, const ExpectedVersion& expected, 
          {"actual", std::to_string(actual.value)}}};
 }
 
+Error not_the_next(Seq head) {
+    return {ErrorCode::conflict,
+            "the events are not the ones that follow event " + std::to_string(head.value),
+            {{"head", std::to_string(head.value)}}};
+}
+
 bool holds(const ExpectedVersion& expected, Version actual) {
     switch (expected.is) {
         case ExpectedVersion::Is::any:
@@ -223,16 +229,19 @@ Status LogCommitter::place_items(AppendRequest& request, Place& place) {
     auto project = stream_heads_.project(*log_.store, batch.project);
     if (!project) return project.error();
     placed_.clear();
+    const auto take_back = [&](const Error& error) {
+        for (const auto& placed : placed_) --stream_heads_.at(placed.first).value;
+        return error;
+    };
     for (const auto& item : batch.items) {
         const auto& memory = item.event->memory_id;
         const auto head = stream_heads_.find(*log_.store, batch.project, **project, memory);
-        if (!head || !holds(item.expected, stream_heads_.at(*head))) {
-            const auto error = head ? version_conflict(memory, item.expected, stream_heads_.at(*head)) : head.error();
-            for (const auto& placed : placed_) --stream_heads_.at(placed.first).value;
-            return error;
-        }
+        if (!head) return take_back(head.error());
+        if (!holds(item.expected, stream_heads_.at(*head)))
+            return take_back(version_conflict(memory, item.expected, stream_heads_.at(*head)));
         placed_.emplace_back(*head, Version{++stream_heads_.at(*head).value});
     }
+    if (batch.stamped_from && !follows(batch, place)) return take_back(not_the_next(place.seq));
 
     request.first = Seq{place.seq.value + 1};
     request.count = static_cast<std::uint32_t>(batch.items.size());
@@ -241,13 +250,29 @@ Status LogCommitter::place_items(AppendRequest& request, Place& place) {
     for (auto& item : batch.items) {
         const Version version = placed_[at++].second;
         ++place.seq.value;
-        place.recorded_at = std::max(now, Timestamp{place.recorded_at.us + 1});
-        stamp(item.event->bytes, version, place.recorded_at);
+        if (batch.stamped_from) {
+            place.recorded_at = read_header(view(*item.event))->recorded_at;
+        } else {
+            place.recorded_at = std::max(now, Timestamp{place.recorded_at.us + 1});
+            stamp(item.event->bytes, version, place.recorded_at);
+        }
         log_.store->add_event(batch.project, item.event->memory_id, place.seq, version, item.event->type,
                               item.event->bytes);
     }
     place.events += request.count;
     return Done{};
+}
+
+// Whether stamped events say the places that they would get.
+bool LogCommitter::follows(const AppendBatch& batch, const Place& place) const {
+    if (batch.stamped_from->value != place.seq.value + 1) return false;
+    Timestamp last = place.recorded_at;
+    for (std::size_t i = 0; i < batch.items.size(); ++i) {
+        const auto header = read_header(view(*batch.items[i].event));
+        if (!header || header->version != placed_[i].second || header->recorded_at <= last) return false;
+        last = header->recorded_at;
+    }
+    return true;
 }
 
 Status LogCommitter::make_durable(const Place& place, std::span<AppendRequest* const> group) {

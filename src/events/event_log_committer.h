@@ -72,6 +72,7 @@ class LogCommitter {
     Status sequence(AppendRequest& request, Place& place);
     Result<bool> replay(AppendRequest& request, Place& place);
     Status place_items(AppendRequest& request, Place& place);
+    bool follows(const AppendBatch& batch, const Place& place) const;
     Status make_durable(const Place& place, std::span<AppendRequest* const> group);
     void grow_tree(AppendRequest& request);
     Status write_witness();

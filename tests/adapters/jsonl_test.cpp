@@ -1,4 +1,5 @@
 #include "adapters/jsonl.h"
+#include "adapters/line_reader.h"
 
 #include "adapters/json.h"
 #include "support/fake_engine.h"

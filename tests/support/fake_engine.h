@@ -94,6 +94,9 @@ class FakeEngine final : public Engine {
         if (answer.hits.size() > request.limit) answer.hits.resize(request.limit);
         return answer;
     }
+    Status read_stored(Seq, Seq, const std::function<bool(const StoredEvent&)>&) override { return no(); }
+    Status append_stored(std::span<const StoredEvent>) override { return no(); }
+    Result<std::array<std::uint8_t, 32>> root(Seq) override { return no(); }
     Result<std::string> signed_head() override { return no(); }
     Result<BackupInfo> backup(const std::filesystem::path&, std::size_t,
                               const std::function<void(std::uint64_t, std::uint64_t)>&) override {

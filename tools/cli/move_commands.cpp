@@ -6,8 +6,11 @@
 #include "progress.h"
 
 #include "adapters/eval.h"
+#include "adapters/events_file.h"
 #include "adapters/jsonl.h"
 #include "adapters/locomo.h"
+
+#include "events/hex.h"
 
 #include <nlohmann/json.hpp>
 
@@ -117,6 +120,51 @@ Result<ImportReport> import_locomo(Engine& engine, std::istream& in, const Conte
     return importer.finish();
 }
 
+Result<int> print_events(const Context& context, std::string_view done, const EventsReport& report) {
+    const auto ok =
+        context.json ? Context::print({{"accepted", report.accepted},
+                                       {"unchanged", report.unchanged},
+                                       {"rejected", Json::array()},
+                                       {"seq", report.seq.value},
+                                       {"root", to_hex(report.root)}})
+                     : Context::write(std::string(done) + " " + std::to_string(report.accepted) +
+                                      " events, unchanged " + std::to_string(report.unchanged) + "; the last is seq " +
+                                      std::to_string(report.seq.value) + ", the root " + to_hex(report.root) + '\n');
+    if (!ok) return ok.error();
+    return 0;
+}
+
+// Of a command that writes to standard output ("-") or a file.
+class Output {
+ public:
+    static Result<std::unique_ptr<Output>> open(const std::string& path) {
+        std::unique_ptr<Output> output(new Output);
+        output->to_file_ = path != "-";
+        if (output->to_file_) output->file_.open(path, std::ios::binary | std::ios::trunc);
+        if (output->to_file_ && !output->file_) return cannot_write();
+        return output;
+    }
+    bool to_file() const { return to_file_; }
+    Status write(std::string_view line) {
+        if (!to_file_) return Context::write(line);
+        if (file_ << line) return Done{};
+        return cannot_write();
+    }
+    Status close() {
+        if (to_file_) file_.close();
+        if (file_) return Done{};
+        return cannot_write();
+    }
+
+ private:
+    Output() = default;
+    static Error cannot_write() {
+        return {ErrorCode::unavailable, "the output file cannot be written", {{"field", "--output"}}};
+    }
+    std::ofstream file_;
+    bool to_file_ = false;
+};
+
 Error unknown_format(const std::string& formats) {
     return {ErrorCode::invalid_argument, "--format must be " + formats, {{"field", "--format"}}};
 }
@@ -128,12 +176,15 @@ void add_import(CLI::App& app, Context& context) {
     };
     auto flags = std::make_shared<Flags>();
     command->add_option("FILE", flags->file, "The file; - is standard input")->required();
-    command->add_option("--format", flags->format, "jsonl or locomo")->capture_default_str();
+    command->add_option("--format", flags->format, "jsonl, events or locomo")->capture_default_str();
     command->footer(
         R"(A line of jsonl is a memory as `get --json` shows it; only content is required, and the scope's fields default to
 --project, --agent, --user and --session. A memory comes in once: the same file again adds nothing, and two equal lines are
 one memory. Lines that are refused are named by number, the others come in. A vector is {"model": "...", "values": [...]}
 under "embedding". What only a store can say (seq, version, recorded_at, ...) is left aside.
+
+events is what `export --format events` wrote: an empty store becomes the same log, event for event; one that has a
+beginning of it goes on from there.
 
 Examples:
   annal import team.jsonl --project shop
@@ -141,12 +192,22 @@ Examples:
   annal import locomo.json --format locomo --project talks)");
     command->callback([flags, &context] {
         context.action = [flags, &context]() -> Result<int> {
-            if (flags->format != "jsonl" && flags->format != "locomo") return unknown_format("jsonl or locomo");
+            if (flags->format != "jsonl" && flags->format != "locomo" && flags->format != "events")
+                return unknown_format("jsonl, events or locomo");
             auto input = Input::open(flags->file);
             if (!input) return input.error();
             if (auto ok = validate(context.scope); !ok) return ok.error();
             auto engine = context.open_to_write();
             if (!engine) return engine.error();
+            if (flags->format == "events") {
+                const auto report = [&] {
+                    Progress progress("importing", !context.json);
+                    return import_events(**engine, (*input)->stream(),
+                                         [&](std::uint64_t bytes) { progress.show(bytes, (*input)->bytes()); });
+                }();
+                if (!report) return report.error();
+                return print_events(context, "accepted", *report);
+            }
             Result<ImportReport> report = [&]() -> Result<ImportReport> {
                 Progress progress("importing", !context.json);
                 if (flags->format == "locomo") return import_locomo(**engine, (*input)->stream(), context, progress);
@@ -160,46 +221,51 @@ Examples:
 }
 
 void add_export(CLI::App& app, Context& context) {
-    auto* command = app.add_subcommand("export", "Write memories out, oldest first, one JSON object a line");
+    auto* command = app.add_subcommand("export", "Write memories or events out, oldest first, one JSON object a line");
     struct Flags {
         std::string format = "jsonl", output = "-";
+        std::uint64_t to = 0;
     };
     auto flags = std::make_shared<Flags>();
-    command->add_option("--format", flags->format, "jsonl")->capture_default_str();
+    command->add_option("--format", flags->format, "jsonl or events")->capture_default_str();
+    command->add_option("--to", flags->to, "events: the last seq; 0: the newest")->capture_default_str();
     command->add_option("--output", flags->output, "The file to write; - is standard output")->capture_default_str();
-    command->footer(R"(The live memories of the scope, in the shape that `import` takes.
+    command->footer(R"(jsonl: the live memories of the scope, in the shape that `import` takes.
+events: the whole log of all projects, as it is stored and with its hashes; nothing is lost but idempotency keys. What is
+sealed stays sealed, and its keys are not in it.
 
 Examples:
   annal export --project shop > shop.jsonl
-  annal export --project shop --session s12 --output s12.jsonl)");
+  annal export --project shop --session s12 --output s12.jsonl
+  annal export --format events --to 4711 --output shop.events; annal import shop.events --format events --store copy)");
     command->callback([flags, &context] {
         context.action = [flags, &context]() -> Result<int> {
-            if (flags->format != "jsonl") return unknown_format("jsonl");
+            if (flags->format != "jsonl" && flags->format != "events") return unknown_format("jsonl or events");
+            if (flags->format != "events" && flags->to != 0)
+                return Error{ErrorCode::invalid_argument, "--to is for --format events", {{"field", "--to"}}};
             auto engine = context.open_to_read();
             if (!engine) return engine.error();
-            const bool to_file = flags->output != "-";
-            const Error cannot_write{
-                ErrorCode::unavailable, "the output file cannot be written", {{"field", "--output"}}};
-            std::ofstream file;
-            if (to_file) {
-                file.open(flags->output, std::ios::binary | std::ios::trunc);
-                if (!file) return cannot_write;
+            auto output = Output::open(flags->output);
+            if (!output) return output.error();
+            const auto write = [&](std::string_view line) { return (*output)->write(line); };
+            if (flags->format == "events") {
+                const auto report = [&] {
+                    Progress progress("exporting", (*output)->to_file() && !context.json);
+                    return export_events(**engine, Seq{flags->to}, write,
+                                         [&](std::uint64_t done, std::uint64_t all) { progress.show(done, all); });
+                }();
+                if (!report) return report.error();
+                if (auto closed = (*output)->close(); !closed) return closed.error();
+                return (*output)->to_file() ? print_events(context, "exported", *report) : 0;
             }
-            Result<ExportReport> report = [&] {
-                Progress progress("exporting", to_file && !context.json);
-                return export_jsonl(
-                    **engine, context.scope, context.read_options(**engine, 0),
-                    [&](std::string_view line) -> Status {
-                        if (!to_file) return Context::write(line);
-                        if (file << line) return Done{};
-                        return cannot_write;
-                    },
-                    [&](std::uint64_t exported) { progress.show(exported, 0); });
+            const auto report = [&] {
+                Progress progress("exporting", (*output)->to_file() && !context.json);
+                return export_jsonl(**engine, context.scope, context.read_options(**engine, 0), write,
+                                    [&](std::uint64_t exported) { progress.show(exported, 0); });
             }();
             if (!report) return report.error();
-            if (!to_file) return 0;
-            file.close();
-            if (!file) return cannot_write;
+            if (auto closed = (*output)->close(); !closed) return closed.error();
+            if (!(*output)->to_file()) return 0;
             auto ok = context.json ? Context::print({{"exported", report->exported}, {"seq", report->seq.value}})
                                    : Context::write("exported " + std::to_string(report->exported) +
                                                     " memories, as of seq " + std::to_string(report->seq.value) + '\n');
