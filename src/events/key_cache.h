@@ -17,7 +17,7 @@ class KeyCache {
 
     bool get(const SubjectKeyId& id, PassingKey& key);
     void put(const SubjectKeyId& id, const PassingKey& key);
-    void remove(const SubjectKeyId& id);  // Its bytes are zero then.
+    void remove(const SubjectKeyId& id);
 
  private:
     struct Use {

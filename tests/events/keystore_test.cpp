@@ -7,6 +7,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <random>
 #include <thread>
@@ -272,6 +273,26 @@ TEST_CASE("an erased key put back into the file opens nothing", "[events][keysto
     CHECK(unsealed(*keystore, sealed) == "! data_loss");
 }
 
+TEST_CASE("each epoch has a key of its own", "[events][keystore]") {
+    Folder folder;
+    const auto root = root_key('r');
+    const auto epoch_key = [&] {
+        const auto header = stored_keys(folder.keys).header;
+        std::string bound = "annal epoch key." + std::string(as_text(header.store));
+        for (const auto value : {header.epoch, header.count})
+            for (int shift = 0; shift < 64; shift += 8) bound += static_cast<char>(value >> shift);
+        std::vector<std::uint8_t> key(key_bytes);
+        REQUIRE(aead_open(root.view(), header.epoch_key_nonce, bound, header.epoch_key, key));
+        return key;
+    };
+    auto keystore = *open_keystore(folder.keys, root_key('r'));
+    const auto first = epoch_key();
+    seal(*keystore, ann);
+    CHECK(epoch_key() == first);
+    REQUIRE(erase(*keystore, ann));
+    CHECK(epoch_key() != first);
+}
+
 TEST_CASE("a copy made before an erasure opens with its root key, and with no later one", "[events][keystore]") {
     Folder folder;
     const auto copy = folder.dir.path() / "copy";
@@ -385,6 +406,12 @@ TEST_CASE("damage is refused; a torn last key was nobody's", "[events][keystore]
     torn = whole;
     torn.replace(torn.size() - 84 - 40, 40, 40, '\0');
     CHECK(open(torn).error().code == ErrorCode::data_loss);
+    for (const std::size_t key : {std::size_t{2}, std::size_t{8}}) {  // A written one and an appended one.
+        auto swapped = whole;
+        const std::size_t at = 512 * (1 + key / 6) + 84 * (key % 6);
+        std::swap_ranges(&swapped[at], &swapped[at + 84], &swapped[at + 84]);
+        CHECK(open(swapped).error().code == ErrorCode::data_loss);
+    }
     CHECK(open("").error().code == ErrorCode::data_loss);
     CHECK(open("ANNLKEY2" + whole.substr(8)).error().code == ErrorCode::data_loss);
 }
@@ -411,7 +438,7 @@ TEST_CASE("a hundred thousand subjects take 86 bytes each, and one append each",
     CHECK(unsealed(*keystore, sealed[7]) == "! erased");
 }
 
-TEST_CASE("the cache holds the keys used last, and wipes what is removed", "[events][keystore]") {
+TEST_CASE("the cache holds the keys used last, and none that was removed", "[events][keystore]") {
     const auto id = [](std::uint8_t n) { return SubjectKeyId{{n}}; };
     auto cache = *KeyCache::create(2);
     PassingKey key;

@@ -72,7 +72,7 @@ TEST_CASE("what is no root key is refused, and nothing of it is told", "[events]
 
 TEST_CASE("a root key that others may read, or that lies in the store, is refused", "[events][keystore]") {
     Folder folder;
-    for (const mode_t mode : {0640, 0604, 0620, 0601})
+    for (const mode_t mode : {0640U, 0604U, 0620U, 0601U})
         check_refusal(folder.read(hex, mode), ErrorCode::permission_denied, "readable_by_others");
     CHECK(is_raw(folder.read(hex, 0400)));
     check_refusal(RootKey::read_file(folder.dir.path() / "none", folder.store), ErrorCode::not_found, "missing");
