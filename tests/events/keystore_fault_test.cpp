@@ -170,7 +170,7 @@ void fail_each_operation(FaultFileSystem::Fault fault, bool tries_again) {
         surfaced += told.failures;
         CHECK((!tries_again || done));  // One failure, and it went on from there.
         files.arm(FaultFileSystem::Fault::none, 0);
-        if (at % 2 == 0) seal_for_last_one(keys, told, files);
+        if (!tries_again) seal_for_last_one(keys, told, files);
         files.image(dir.path() / "after", random);
         check_keystore(dir.path() / "after", told);
     }
