@@ -4,9 +4,8 @@
 //   root key    32 bytes that the host keeps (root_key.h); seals
 //   epoch key   one for all that is in force, new with every erasure; seals
 //   keys        one for each (project, subject), under a random id: seal payloads
-//   secrets     of the store, for its life: of the hashes by which a subject is found, of value tombstones, and the
-//   seed
-//               of the key that signs its tree heads
+//   secrets     of the store, for its life: two keys of hashes, by which a subject is found and a value is known again,
+//               and the seed of the key that signs its tree heads
 // All of it is bound to the store's UUID, its use and, for keys, to id and subject.
 //
 // What an erasure promises: once it returns, no file of the keystore's directory holds anything from which the key can
