@@ -4,11 +4,13 @@
 // hold: of each file what was synced and a random part of the rest, with sectors of it zeroed; of the directory what
 // was synced and a random prefix of the entries made, renamed and removed since. All operations stop before the first
 // byte of the image is read: a simulator that goes on writing meanwhile makes damage that no disk makes.
+// What is written in place is gone from the image, too, when its sync failed, though files still show it.
 #pragma once
 
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +19,7 @@
 #include <mutex>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace annal::testing {
@@ -204,6 +207,10 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
         std::ifstream in(file.path, std::ios::binary);
         return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
     }
+    static void overlay(std::string& bytes, std::uint64_t at, std::string_view written) {
+        bytes.resize(std::max<std::size_t>(bytes.size(), at + written.size()));
+        bytes.replace(at, written.size(), written);
+    }
     static std::string remains(const File& file, std::mt19937_64& random) {
         if (file.in_place) {
             std::string bytes = file.synced_bytes;
@@ -212,7 +219,7 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
                 const auto& [at, written] = file.writes[i];
                 const std::size_t size =
                     i < kept ? written.size() : random() % written.size();  // The last one is torn.
-                bytes.replace(at, size, written, 0, size);
+                overlay(bytes, at, std::string_view(written).substr(0, size));
             }
             return bytes;
         }
@@ -297,6 +304,9 @@ class FaultFileSystem::InPlace final : public rocksdb::FSRandomRWFileOwnerWrappe
         if (file_->in_place) return;
         file_->in_place = true;
         file_->synced_bytes = bytes_of(*file_);
+        if (file_->synced == file_->size) return;  // Else the rest of what was appended is not on disk yet.
+        file_->writes.emplace_back(file_->synced, file_->synced_bytes.substr(file_->synced));
+        file_->synced_bytes.resize(file_->synced);
     }
     Status Write(std::uint64_t at, const rocksdb::Slice& data, const Options& options, Context* context) override {
         const std::lock_guard lock(system_.mutex_);
@@ -306,10 +316,12 @@ class FaultFileSystem::InPlace final : public rocksdb::FSRandomRWFileOwnerWrappe
     }
     Status Sync(const Options&, Context*) override {
         const std::lock_guard lock(system_.mutex_);
-        if (auto fault = system_.meet_locked("sync " + file_->path.string()); !fault.ok()) return fault;
-        for (const auto& [at, bytes] : file_->writes) file_->synced_bytes.replace(at, bytes.size(), bytes);
-        file_->writes.clear();
-        return Status::OK();
+        const auto fault = system_.meet_locked("sync " + file_->path.string());
+        if (system_.dark_) return fault;
+        if (fault.ok())
+            for (const auto& [at, bytes] : file_->writes) overlay(file_->synced_bytes, at, bytes);
+        file_->writes.clear();  // After a failure the system takes them for written: no later sync does it.
+        return fault;
     }
     Status Fsync(const Options& options, Context* context) override { return Sync(options, context); }
 
