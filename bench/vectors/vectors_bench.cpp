@@ -187,7 +187,7 @@ class Bench {
             partition_ = or_stop(VectorPartition::create(directory_ / "1-0", 1, 0, key()));
             WorkTeam team(options_.threads);
             for (std::size_t i = 0; i < options_.vectors; ++i)
-                or_stop(partition_->append(Seq{i + 1}, {data_.rows.data() + i * dimension, dimension}));
+                or_stop(partition_->append(Seq{i + 1}, Seq{i + 1}, {data_.rows.data() + i * dimension, dimension}));
             or_stop(partition_->flush());
             partition_->publish();
             while (partition_->link(team)) {
@@ -265,6 +265,7 @@ class Bench {
                                WorkTeam team(options_.threads);
                                partition_ = or_stop(VectorPartition::open(directory_ / "1-0", 1, 0, key(),
                                                                           static_cast<Slot>(options_.vectors), team));
+                               partition_->publish();
                                or_stop(partition_->load_graph());
                                ours(query(0), 100, nullptr);
                            }));

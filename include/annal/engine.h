@@ -123,9 +123,16 @@ struct Filter {
     std::vector<Metadata> metadata{};
 };
 
+// A moment of the log: after the event of that seq, or after the last event recorded at or before that time. A read as
+// of it answers as a store would whose log ends there, ranking statistics and all; the answer's seq is that moment's,
+// and an expiry is judged at the time its last event was recorded. Before the first event: the empty store. A seq past
+// the head, or a time that has not come yet: invalid_argument, details: head.
+using AsOf = std::variant<Seq, Timestamp>;
+
 struct ReadOptions {
-    Seq min_seq{};                             // Wait until the projections asked have applied it,
+    Seq min_seq{};                             // Wait until the projections asked have applied it (and `as_of`),
     std::chrono::milliseconds wait_max{5000};  // at most this long; then deadline_exceeded.
+    std::optional<AsOf> as_of{};               // Unset: the newest state.
 };
 
 enum class SearchMode : std::uint8_t { hybrid, text, vector };
@@ -140,6 +147,7 @@ struct SearchRequest {
     Filter filter{};
     Seq min_seq{};
     std::chrono::milliseconds wait_max{5000};
+    std::optional<AsOf> as_of{};
 };
 
 struct HitParts {  // Why a hit is where it is. Ranks count from 1; 0: not among that arm's candidates.
@@ -186,6 +194,14 @@ struct ListAnswer {
     std::uint64_t keys_scanned = 0;
 };
 
+// One field of a memory at two moments, as JSON text of the value `get` shows; "null" where it had none.
+struct FieldChange {
+    std::string field{};
+    std::string was{};
+    std::string is{};
+    bool operator==(const FieldChange&) const = default;
+};
+
 struct HistoryEntry {
     Seq seq{};
     Version version{};
@@ -197,7 +213,26 @@ struct HistoryEntry {
     std::string reason{};
     std::string correlation_id{};
     std::string causation_id{};
-    std::string changes{};  // A JSON object of what the event carries.
+    std::string changes{};                   // A JSON object of what the event carries.
+    std::vector<FieldChange> differences{};  // To the version before; of history() alone, none for the first.
+};
+
+enum class DiffKind : std::uint8_t { added, changed, forgotten, superseded, restored };
+inline constexpr std::array<std::string_view, 5> diff_kind_names{"added", "changed", "forgotten", "superseded",
+                                                                 "restored"};
+
+struct DiffRequest {
+    Scope scope{};
+    AsOf from{Seq{0}};
+    AsOf to{Seq{0}};  // invalid_argument when it is before `from`.
+    std::chrono::milliseconds wait_max{5000};
+};
+
+struct DiffEntry {
+    DiffKind kind{};
+    Memory memory{};                         // As of `to`.
+    Version from_version{};                  // As of `from`; Version{0}: it was not there.
+    std::vector<FieldChange> differences{};  // None for an added one.
 };
 
 struct ProjectionStatus {
@@ -273,6 +308,11 @@ class Engine {
     virtual Result<Receipt> supersede(const Target& target, MemoryId by) = 0;
     virtual Result<Receipt> forget(const Target& target) = 0;   // The context's reason is required.
     virtual Result<Receipt> restore(const Target& target) = 0;  // invalid_argument when it is not forgotten.
+    // Brings back what the memory said at that version (content, fields, tags, metadata, times, vector), by a new
+    // MemoryRevised, after a MemoryRestored when it is forgotten; both or none, the receipt is the last one's. Claim,
+    // confidence and counters stay: they have events of their own. not_found: it has no such version.
+    // invalid_argument: it was forgotten then, or says the same now.
+    virtual Result<Receipt> revert(const Target& target, Version to) = 0;
 
     // A forgotten memory is not_found unless asked for.
     virtual Result<Memory> get(const Scope& scope, MemoryId id, const ReadOptions& read = {},
@@ -281,6 +321,9 @@ class Engine {
     virtual Result<std::vector<HistoryEntry>> history(const Scope& scope, MemoryId id,
                                                       const ReadOptions& read = {}) = 0;
     virtual Result<SearchAnswer> search(const SearchRequest& request) = 0;
+    // Calls `visit` for each memory of the scope that events in (from, to] left different, in the order of its first
+    // event there, until it returns false. A memory both restored and changed is `restored`, with its differences.
+    virtual Status diff(const DiffRequest& request, const std::function<bool(const DiffEntry&)>& visit) = 0;
 
     // Calls `visit` for each event with seq in (after, head], in order, until it returns false. `project` narrows.
     struct LogEntry : HistoryEntry {

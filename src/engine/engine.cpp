@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <type_traits>
+#include <unordered_set>
 
 namespace annal {
 namespace {
@@ -50,11 +52,13 @@ class StoreEngine final : public Engine {
     Result<Receipt> supersede(const Target& target, MemoryId by) override;
     Result<Receipt> forget(const Target& target) override;
     Result<Receipt> restore(const Target& target) override;
+    Result<Receipt> revert(const Target& target, Version to) override;
 
     Result<Memory> get(const Scope& scope, MemoryId id, const ReadOptions& read, bool include_forgotten) override;
     Result<ListAnswer> list(const ListRequest& request) override;
     Result<std::vector<HistoryEntry>> history(const Scope& scope, MemoryId id, const ReadOptions& read) override;
     Result<SearchAnswer> search(const SearchRequest& request) override;
+    Status diff(const DiffRequest& request, const std::function<bool(const DiffEntry&)>& visit) override;
     Status read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) override;
 
     Status read_stored(Seq after, Seq to, const std::function<bool(const StoredEvent&)>& visit) override;
@@ -93,10 +97,26 @@ class StoreEngine final : public Engine {
     // them.
     Result<Memory> state_of(const Scope& scope, const MemoryId& id) const;
 
-    // A write that depends on the memory's state: `complete` checks it and fills in what the event says of it. With
-    // `any` version a write that was overtaken starts over.
+    // What the memory of that version is made again by: a restore, a revision, or both.
+    Result<std::vector<EventBody>> bodies_back_to(const Memory& memory, Version version) const;
+
+    // A write that depends on the memory's state: `complete` checks it and fills in what the event says of it, or puts
+    // other events in its place. With `any` version a write that was overtaken starts over.
     template <class Complete>
     Result<Receipt> write_on(const Target& target, EventBody body, Complete complete);
+
+    // What a read sees: up to `seq` (the newest state when unset), with expiry judged at `now`.
+    struct Moment {
+        std::optional<Seq> seq;
+        Timestamp now;
+        Seq at_least(Seq min_seq) const { return std::max(min_seq, seq.value_or(Seq{})); }
+    };
+    Result<Moment> moment_of(const std::optional<AsOf>& as_of) const;
+    Result<Timestamp> recorded_at(Seq seq) const;
+    Result<Seq> last_recorded(Timestamp up_to) const;
+    // Calls visit(event) for those of (after, up_to], in order, until it returns false.
+    template <class Visit>
+    Status each_event(Seq after, Seq up_to, Visit&& visit) const;
 
     EngineOptions options_;
     Clock& clock_;
@@ -189,6 +209,7 @@ Result<std::vector<Receipt>> StoreEngine::append(std::vector<MemoryEvent>& event
         if (!one) return one.error();
         encoded.push_back(std::move(*one));
         items.push_back({.expected = expected, .event = &encoded.back()});
+        if (expected.is == ExpectedVersion::Is::exactly) ++expected.version.value;  // All are of one stream.
     }
     return log_->append({.project = events.front().scope.project,
                          .items = items,
@@ -258,7 +279,7 @@ Result<Receipt> StoreEngine::write_on(const Target& target, EventBody body, Comp
         hash = *made;
         auto first = log_->find_receipts(target.scope.project, key, hash);
         if (!first) return first.error();
-        if (*first) return (*first)->front();
+        if (*first) return (*first)->back();
     }
     for (int tries = 0;; ++tries) {
         auto memory = state_of(target.scope, target.memory_id);
@@ -273,9 +294,14 @@ Result<Receipt> StoreEngine::write_on(const Target& target, EventBody body, Comp
                           {"actual", std::to_string(memory->version.value)}}};
         std::vector<MemoryEvent> events{*accepted};
         events.front().scope = memory->scope;
-        if (auto ok = complete(*memory, events.front().body); !ok) return ok.error();
+        Status completed = Done{};
+        if constexpr (std::is_invocable_v<Complete, const Memory&, EventBody&>)
+            completed = complete(*memory, events.front().body);
+        else
+            completed = complete(*memory, events);
+        if (!completed) return completed.error();
         auto receipts = append(events, ExpectedVersion::exactly(memory->version), target.context, hash);
-        if (receipts) return receipts->front();
+        if (receipts) return receipts->back();
         const bool overtaken = receipts.error().code == ErrorCode::conflict && expected.is == ExpectedVersion::Is::any;
         if (!overtaken || tries == retries_max) return receipts.error();
     }
@@ -367,11 +393,134 @@ Result<Receipt> StoreEngine::restore(const Target& target) {
     });
 }
 
+Result<std::vector<EventBody>> StoreEngine::bodies_back_to(const Memory& memory, Version version) const {
+    struct Vector {
+        std::optional<Embedding> embedding;
+        float norm = 1;
+    };
+    EventArena arena;
+    std::vector<EventView> events;
+    if (auto ok = log_->read_stream(memory.scope.project, memory.id, arena, events); !ok) return ok.error();
+    std::optional<Memory> then, state;
+    Vector vector_then, vector;
+    for (const auto& event : events) {
+        if (event.version() > memory.version) break;
+        if (auto ok = apply_event(state, event); !ok) return ok.error();
+        const auto body = event.unpack().body;
+        if (const auto* recorded = std::get_if<MemoryRecorded>(&body))
+            vector = {recorded->embedding, recorded->embedding_norm};
+        if (const auto* revised = std::get_if<MemoryRevised>(&body);
+            revised && (revised->embedding || revised->content))
+            vector = {revised->embedding, revised->embedding_norm};
+        if (event.version() != version) continue;
+        then = state;
+        vector_then = vector;
+    }
+    if (!then)
+        return Error{ErrorCode::not_found,
+                     "the memory has no version " + std::to_string(version.value),
+                     {{"memory_id", to_string(memory.id)}, {"version", std::to_string(memory.version.value)}}};
+    if (then->forgotten)
+        return Error{ErrorCode::invalid_argument, "it was forgotten at that version", {{"field", "to_version"}}};
+
+    MemoryRevised body;
+    const bool other_vector = vector_then.embedding != vector.embedding;
+    // A content that comes without a vector takes the vector away.
+    if (then->content != memory.content || (other_vector && !vector_then.embedding)) body.content = then->content;
+    if (body.content || other_vector) {
+        body.embedding = vector_then.embedding;
+        body.embedding_norm = vector_then.norm;
+    }
+    if (then->fields != memory.fields) body.fields = then->fields;
+    if (then->tags != memory.tags) body.tags = then->tags;
+    if (then->metadata != memory.metadata) body.metadata = then->metadata;
+    if (then->occurred_at != memory.occurred_at) body.occurred_at = then->occurred_at;
+    if (then->valid_from != memory.valid_from) body.valid_from = then->valid_from;
+    if (then->valid_to != memory.valid_to) body.valid_to = then->valid_to;
+    if (then->expires_at != memory.expires_at) body.expires_at = then->expires_at;
+
+    std::vector<EventBody> bodies;
+    if (memory.forgotten) bodies.emplace_back(MemoryRestored{memory.seq});
+    if (body != MemoryRevised{}) bodies.emplace_back(std::move(body));
+    if (bodies.empty())
+        return Error{ErrorCode::invalid_argument, "the memory says what it said then", {{"field", "to_version"}}};
+    return bodies;
+}
+
+Result<Receipt> StoreEngine::revert(const Target& target, Version to) {
+    auto explained = target;
+    if (explained.context.reason.empty()) explained.context.reason = "reverted to version " + std::to_string(to.value);
+    // The body is what an idempotency key stands for; the events have others.
+    return write_on(explained, MemoryRestored{Seq{to.value}},
+                    [&](const Memory& memory, std::vector<MemoryEvent>& events) -> Status {
+                        auto bodies = bodies_back_to(memory, to);
+                        if (!bodies) return bodies.error();
+                        events.resize(bodies->size(), events.front());
+                        for (std::size_t i = 0; i < events.size(); ++i) events[i].body = std::move((*bodies)[i]);
+                        return Done{};
+                    });
+}
+
+Result<Timestamp> StoreEngine::recorded_at(Seq seq) const {
+    if (seq == Seq{0}) return Timestamp{0};
+    EventArena arena;
+    std::vector<EventView> events;
+    if (auto ok = log_->read(Seq{seq.value - 1}, {.events_max = 1}, arena, events); !ok) return ok.error();
+    return events.front().recorded_at();
+}
+
+Result<Seq> StoreEngine::last_recorded(Timestamp up_to) const {
+    // Times of record grow with seq: halve. That of `low` is not past it, that of `high` + 1 is, or it is the head.
+    Seq low{0};
+    for (Seq high = log_->head(); low < high;) {
+        const Seq middle{high.value - (high.value - low.value) / 2};
+        const auto time = recorded_at(middle);
+        if (!time) return time.error();
+        if (*time <= up_to)
+            low = middle;
+        else
+            high = Seq{middle.value - 1};
+    }
+    return low;
+}
+
+Result<StoreEngine::Moment> StoreEngine::moment_of(const std::optional<AsOf>& as_of) const {
+    if (!as_of) return Moment{std::nullopt, clock_.now()};
+    const auto head = log_->head();
+    const auto refuse = [&](const std::string& why) {
+        return Error{ErrorCode::invalid_argument,
+                     "as_of " + why + "; the head is at " + std::to_string(head.value),
+                     {{"field", "as_of"}, {"head", std::to_string(head.value)}}};
+    };
+    Moment moment;
+    if (const auto* seq = std::get_if<Seq>(&*as_of)) {
+        if (*seq > head) return refuse("is past the head");
+        moment.seq = *seq;
+    } else {
+        const auto time = std::get<Timestamp>(*as_of);
+        const auto last = last_recorded(time);
+        if (!last) return last.error();
+        if (*last == head && time > clock_.now()) {
+            const auto newest = recorded_at(head);
+            if (!newest) return newest.error();
+            if (time > *newest) return refuse("is a time that has not come yet");
+        }
+        moment.seq = *last;
+    }
+    const auto now = recorded_at(*moment.seq);
+    if (!now) return now.error();
+    moment.now = *now;
+    return moment;
+}
+
 Result<Memory> StoreEngine::get(const Scope& scope, MemoryId id, const ReadOptions& read, bool include_forgotten) {
     if (auto ok = check_process(); !ok) return ok.error();
     if (auto ok = validate(scope); !ok) return ok.error();
-    if (auto ok = runtime_->wait_for(memories_->name(), read.min_seq, read.wait_max); !ok) return ok.error();
-    auto memory = memories_->reader()->get(scope, id);
+    const auto moment = moment_of(read.as_of);
+    if (!moment) return moment.error();
+    if (auto ok = runtime_->wait_for(memories_->name(), moment->at_least(read.min_seq), read.wait_max); !ok)
+        return ok.error();
+    auto memory = memories_->reader(moment->seq)->get(scope, id);
     if (!memory) return memory.error();
     if (!*memory) return not_found(id);
     if ((*memory)->forgotten && !include_forgotten) return forgotten_error(**memory);
@@ -381,21 +530,33 @@ Result<Memory> StoreEngine::get(const Scope& scope, MemoryId id, const ReadOptio
 Result<ListAnswer> StoreEngine::list(const ListRequest& request) {
     if (auto ok = check_process(); !ok) return ok.error();
     if (auto ok = check(request); !ok) return ok.error();
-    if (auto ok = runtime_->wait_for(memories_->name(), request.read.min_seq, request.read.wait_max); !ok)
+    const auto moment = moment_of(request.read.as_of);
+    if (!moment) return moment.error();
+    if (auto ok = runtime_->wait_for(memories_->name(), moment->at_least(request.read.min_seq), request.read.wait_max);
+        !ok)
         return ok.error();
-    return memories_->reader()->list(request, clock_.now());
+    return memories_->reader(moment->seq)->list(request, moment->now);
 }
 
-Result<std::vector<HistoryEntry>> StoreEngine::history(const Scope& scope, MemoryId id, const ReadOptions&) {
+Result<std::vector<HistoryEntry>> StoreEngine::history(const Scope& scope, MemoryId id, const ReadOptions& read) {
     if (auto ok = check_process(); !ok) return ok.error();
     if (auto ok = validate(scope); !ok) return ok.error();
+    const auto moment = moment_of(read.as_of);
+    if (!moment) return moment.error();
     EventArena arena;
     std::vector<EventView> events;
     if (auto ok = log_->read_stream(scope.project, id, arena, events); !ok) return ok.error();
+    if (moment->seq) std::erase_if(events, [&](const EventView& event) { return event.seq() > *moment->seq; });
     if (events.empty() || !scope.contains(events.front().unpack().scope)) return not_found(id);
     std::vector<HistoryEntry> entries;
     entries.reserve(events.size());
-    for (const auto& event : events) entries.push_back(to_history_entry(event));
+    std::optional<Memory> state;
+    for (const auto& event : events) {
+        const auto before = state;
+        if (auto ok = apply_event(state, event); !ok) return ok.error();
+        entries.push_back(to_history_entry(event));
+        if (before && state) entries.back().differences = differences(*before, *state);
+    }
     return entries;
 }
 
@@ -408,29 +569,55 @@ Result<SearchAnswer> StoreEngine::search(const SearchRequest& request) {
         if (!normalised) return normalised.error();
         vector = std::move(*normalised);
     }
-    if (auto ok = runtime_->wait_for({}, request.min_seq, request.wait_max); !ok) return ok.error();
+    const auto moment = moment_of(request.as_of);
+    if (!moment) return moment.error();
+    if (auto ok = runtime_->wait_for({}, moment->at_least(request.min_seq), request.wait_max); !ok) return ok.error();
     return annal::search(
         {.memories = *memories_, .texts = *texts_, .vectors = *vectors_, .embedder = options_.embedder.get()}, request,
-        vector ? &vector->embedding : nullptr, clock_.now());
+        vector ? &vector->embedding : nullptr, moment->seq, moment->now);
+}
+
+Status StoreEngine::diff(const DiffRequest& request, const std::function<bool(const DiffEntry&)>& visit) {
+    if (auto ok = check_process(); !ok) return ok;
+    if (auto ok = validate(request.scope); !ok) return ok;
+    const auto from = moment_of(request.from);
+    if (!from) return from.error();
+    const auto to = moment_of(request.to);
+    if (!to) return to.error();
+    if (*from->seq > *to->seq) return Error{ErrorCode::invalid_argument, "from is after to", {{"field", "from"}}};
+    if (auto ok = runtime_->wait_for(memories_->name(), *to->seq, request.wait_max); !ok) return ok.error();
+
+    std::vector<MemoryId> touched;
+    std::unordered_set<MemoryId> seen;
+    auto read = each_event(*from->seq, *to->seq, [&](const EventView& event) {
+        if (event.project() == request.scope.project && changes_memory(event.type()) &&
+            seen.insert(event.memory_id()).second)
+            touched.push_back(event.memory_id());
+        return true;
+    });
+    if (!read) return read;
+    const auto then = memories_->reader(from->seq);
+    const auto now = memories_->reader(to->seq);
+    for (const auto& id : touched) {
+        const auto before = then->get(request.scope, id);
+        if (!before) return before.error();
+        auto after = now->get(request.scope, id);
+        if (!after) return after.error();
+        if (!*after) continue;  // Of another scope.
+        const auto entry = difference(*before, std::move(**after));
+        if (entry && !visit(*entry)) return Done{};
+    }
+    return Done{};
 }
 
 Status StoreEngine::read_stored(Seq after, Seq to, const std::function<bool(const StoredEvent&)>& visit) {
     if (auto ok = check_process(); !ok) return ok.error();
     if (auto there = log_->root(to); !there) return there.error();
-    EventArena arena;
-    std::vector<EventView> events;
-    while (after < to) {
-        arena.clear();
-        events.clear();
-        if (auto ok = log_->read(after, {}, arena, events); !ok) return ok;
-        for (const auto& event : events) {
-            const auto stored = event.stored();
-            const std::string_view bytes(reinterpret_cast<const char*>(stored.data()), stored.size());
-            if (event.seq() > to || !visit({event.seq(), event_hash(event.seq(), bytes), stored})) return Done{};
-        }
-        after = events.back().seq();
-    }
-    return Done{};
+    return each_event(after, to, [&](const EventView& event) {
+        const auto stored = event.stored();
+        const std::string_view bytes(reinterpret_cast<const char*>(stored.data()), stored.size());
+        return visit({event.seq(), event_hash(event.seq(), bytes), stored});
+    });
 }
 
 Status StoreEngine::append_stored(std::span<const StoredEvent> events) {
@@ -465,23 +652,28 @@ Status StoreEngine::append_stored(std::span<const StoredEvent> events) {
     return Done{};
 }
 
-Status StoreEngine::read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) {
-    if (auto ok = check_process(); !ok) return ok.error();
+template <class Visit>
+Status StoreEngine::each_event(Seq after, Seq up_to, Visit&& visit) const {
     EventArena arena;
     std::vector<EventView> events;
-    for (const Seq head = log_->head(); after < head;) {
+    while (after < up_to) {
         arena.clear();
         events.clear();
         if (auto ok = log_->read(after, {}, arena, events); !ok) return ok;
         for (const auto& event : events) {
             after = event.seq();
-            if (after > head) return Done{};
-            if (!project.empty() && event.project() != project) continue;
-            LogEntry entry{to_history_entry(event), event.memory_id(), event.unpack().scope};
-            if (!visit(entry)) return Done{};
+            if (after > up_to || !visit(event)) return Done{};
         }
     }
     return Done{};
+}
+
+Status StoreEngine::read_log(Seq after, std::string_view project, const std::function<bool(const LogEntry&)>& visit) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    return each_event(after, log_->head(), [&](const EventView& event) {
+        if (!project.empty() && event.project() != project) return true;
+        return visit(LogEntry{to_history_entry(event), event.memory_id(), event.unpack().scope});
+    });
 }
 
 Status StoreEngine::wait_for(Seq seq, std::chrono::milliseconds wait_max) {

@@ -105,6 +105,23 @@ Result<BlockSet> BlockSet::decode(std::string_view bytes) {
     return set;
 }
 
+std::string BlockSet::was(std::uint16_t offset, bool member) {
+    std::string bytes;
+    append_little(bytes, offset, 2);
+    if (member) bytes.push_back(1);
+    return bytes;
+}
+
+Status BlockSet::put_back(std::string_view was) {
+    const auto offset = was.size() == 2 || was.size() == 3 ? read_little(was, 0, 2) : memory_keys::block_size;
+    if (offset >= memory_keys::block_size) return damaged("set's past");
+    if (was.size() == 3)
+        insert(static_cast<std::uint16_t>(offset));
+    else
+        erase(static_cast<std::uint16_t>(offset));
+    return Done{};
+}
+
 void BlockColumn::put(std::uint16_t offset, std::int64_t value) {
     if (values_.empty() || values_.back().first < offset) {  // Memories come in order.
         values_.emplace_back(offset, value);
@@ -120,6 +137,23 @@ void BlockColumn::put(std::uint16_t offset, std::int64_t value) {
 void BlockColumn::erase(std::uint16_t offset) {
     const auto at = std::ranges::lower_bound(values_, offset, {}, &std::pair<std::uint16_t, std::int64_t>::first);
     if (at != values_.end() && at->first == offset) values_.erase(at);
+}
+
+std::string BlockColumn::was(std::uint16_t offset, const std::optional<std::int64_t>& value) {
+    std::string bytes;
+    append_little(bytes, offset, 2);
+    if (value) append_little(bytes, static_cast<std::uint64_t>(*value), 8);
+    return bytes;
+}
+
+Status BlockColumn::put_back(std::string_view was) {
+    const auto offset = was.size() == 2 || was.size() == 10 ? read_little(was, 0, 2) : memory_keys::block_size;
+    if (offset >= memory_keys::block_size) return damaged("column's past");
+    if (was.size() == 10)
+        put(static_cast<std::uint16_t>(offset), static_cast<std::int64_t>(read_little(was, 2, 8)));
+    else
+        erase(static_cast<std::uint16_t>(offset));
+    return Done{};
 }
 
 std::string BlockColumn::encode() const {

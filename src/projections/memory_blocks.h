@@ -14,6 +14,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,6 +37,10 @@ class BlockSet {
     BlockSet& operator-=(const BlockSet& other);
     const std::array<std::uint64_t, word_count>& words() const { return words_; }
 
+    // What a change of one membership replaced, for the block's past; and back.
+    static std::string was(std::uint16_t offset, bool member);
+    Status put_back(std::string_view was);  // data_loss: not what was() made.
+
     template <class Visit>  // Calls visit(offset), ascending.
     void each(Visit&& visit) const {
         for (std::size_t i = 0; i < word_count; ++i)
@@ -56,7 +61,8 @@ class BlockColumn {
  public:
     void put(std::uint16_t offset, std::int64_t value);
     void erase(std::uint16_t offset);
-    bool empty() const { return values_.empty(); }
+    static std::string was(std::uint16_t offset, const std::optional<std::int64_t>& value);
+    Status put_back(std::string_view was);
     std::string encode() const;
     static Result<BlockColumn> decode(std::string_view bytes);
     bool operator==(const BlockColumn&) const = default;

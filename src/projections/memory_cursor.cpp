@@ -52,7 +52,7 @@ std::optional<std::string> from_base64url(std::string_view text) {
 
 }  // namespace
 
-std::uint64_t fingerprint(const ListRequest& request) {
+std::uint64_t fingerprint(const ListRequest& request, std::optional<Seq> as_of) {
     std::string all;
     const auto number = [&](std::uint64_t value) { memory_keys::append_u64(all, value); };
     const auto text = [&](std::string_view value) {
@@ -88,6 +88,7 @@ std::uint64_t fingerprint(const ListRequest& request) {
     }
     number(static_cast<std::uint64_t>(request.order));
     number(request.include_forgotten ? 1 : 0);
+    optional(as_of, [&](Seq seq) { number(seq.value); });
     return memory_keys::read_u64(sha256(all));
 }
 

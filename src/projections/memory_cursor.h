@@ -17,7 +17,8 @@ struct ListPosition {  // Of the last memory of the page before.
 };
 
 // All that decides which memories a list has and in what order; a page may have another limit than the one before.
-std::uint64_t fingerprint(const ListRequest& request);
+// `as_of`: what the request's moment stands for.
+std::uint64_t fingerprint(const ListRequest& request, std::optional<Seq> as_of);
 
 std::string encode_cursor(std::uint64_t fingerprint, const ListPosition& position);
 // invalid_argument: not a cursor, or of another request.

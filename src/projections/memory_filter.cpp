@@ -38,6 +38,7 @@ BlockWalk::BlockWalk(const ViewSnapshot& snapshot, const WalkOptions& options)
       prefix_(options.prefix),
       range_(options.range),
       ascending_(options.order == WalkOrder::ascending),
+      as_of_(options.as_of),
       confidence_(column_stream(Column::confidence)) {
     const auto& scope = options.scope;
     const auto& filter = options.filter;
@@ -48,7 +49,7 @@ BlockWalk::BlockWalk(const ViewSnapshot& snapshot, const WalkOptions& options)
     if (!filter.kinds.empty()) require(Set::kind, set_values(filter.kinds));
     if (!filter.claims.empty()) require(Set::claim, set_values(filter.claims));
     if (conditions_.empty()) require(Set::all, {""});
-    if (!options.include_forgotten) hidden_ = Stream{memory_keys::set(prefix_, Set::hidden, ""), nullptr, std::nullopt};
+    if (!options.include_forgotten) hidden_ = set_stream(Set::hidden, "");
 
     const OrdinalRange everything;
     const OrdinalRange nothing{Seq{0}, Seq{0}};
@@ -67,15 +68,18 @@ BlockWalk::BlockWalk(const ViewSnapshot& snapshot, const WalkOptions& options)
     if (range_.from < range_.to) target_ = memory_keys::block_of(ascending_ ? range_.from : Seq{range_.to.value - 1});
 }
 
+BlockWalk::Stream BlockWalk::set_stream(Set set, std::string_view value) const {
+    return {memory_keys::set(prefix_, set, value), memory_keys::changes(set), nullptr, std::nullopt};
+}
+
 void BlockWalk::require(Set set, const std::vector<std::string>& values) {
     Condition condition;
-    for (const auto& value : values)
-        condition.any_of.push_back({memory_keys::set(prefix_, set, value), nullptr, std::nullopt});
+    for (const auto& value : values) condition.any_of.push_back(set_stream(set, value));
     conditions_.push_back(std::move(condition));
 }
 
 BlockWalk::Stream BlockWalk::column_stream(Column column) const {
-    return {memory_keys::column(prefix_, column), nullptr, std::nullopt};
+    return {memory_keys::column(prefix_, column), true, nullptr, std::nullopt};
 }
 
 void BlockWalk::bound(Column column, std::int64_t least, std::int64_t greatest, OrdinalRange unset) {
@@ -156,13 +160,46 @@ Result<std::optional<std::uint64_t>> BlockWalk::meet(std::uint64_t target) {
     return std::optional(target);
 }
 
+Result<BlockRewind> BlockWalk::rewind_at(const Stream& stream) {
+    if (!past_) past_ = snapshot_.iterate();
+    const auto base = memory_keys::past(prefix_, stream.iterator->key());
+    past_->seek(past_key(base, Seq{as_of_->value + 1}));
+    auto back = rewind(*past_, base, *as_of_);
+    if (back) keys_scanned_ += std::max<std::size_t>(back->rows, 1);
+    return back;
+}
+
+Result<BlockSet> BlockWalk::set_at(const Stream& stream) {
+    if (!as_of_ || !stream.changes) return BlockSet::decode(stream.iterator->value());
+    const auto back = rewind_at(stream);
+    if (!back) return back.error();
+    auto set = BlockSet::decode(back->image ? *back->image : stream.iterator->value());
+    if (!set) return set;
+    for (const auto& was : back->was)
+        if (auto done = set->put_back(was); !done) return done.error();
+    return set;
+}
+
+Result<ColumnView> BlockWalk::column_at(const Stream& stream, std::string& room) {
+    if (!as_of_) return ColumnView::open(stream.iterator->value());
+    const auto back = rewind_at(stream);
+    if (!back) return back.error();
+    if (back->rows == 0) return ColumnView::open(stream.iterator->value());
+    auto column = BlockColumn::decode(back->image ? *back->image : stream.iterator->value());
+    if (!column) return column.error();
+    for (const auto& was : back->was)
+        if (auto done = column->put_back(was); !done) return done.error();
+    room = column->encode();
+    return ColumnView::open(room);
+}
+
 Result<BlockSet> BlockWalk::gather() {
     BlockSet all;
     for (bool first = true; auto& condition : conditions_) {
         BlockSet any;
         for (const auto& stream : condition.any_of) {
             if (stream.block != block_) continue;
-            const auto set = BlockSet::decode(stream.iterator->value());
+            const auto set = set_at(stream);
             if (!set) return set.error();
             any |= *set;
         }
@@ -185,7 +222,7 @@ Status BlockWalk::narrow() {
     if (hidden_ && !passing_.empty()) {
         if (auto advanced = advance(*hidden_, block_); !advanced) return advanced;
         if (hidden_->block == block_) {
-            const auto hidden = BlockSet::decode(hidden_->iterator->value());
+            const auto hidden = set_at(*hidden_);
             if (!hidden) return hidden.error();
             passing_ -= *hidden;
         }
@@ -196,7 +233,8 @@ Status BlockWalk::narrow() {
         auto kept = passing_;
         clip(kept, bound.unset);
         if (bound.column.block == block_) {
-            const auto column = ColumnView::open(bound.column.iterator->value());
+            std::string room;
+            const auto column = column_at(bound.column, room);
             if (!column) return column.error();
             kept -= column->members();
             kept |= column->between(bound.least, bound.greatest);
@@ -210,7 +248,8 @@ Status BlockWalk::each_confidence(const std::function<void(std::uint16_t, std::i
     if (auto advanced = advance(confidence_, block_); !advanced) return advanced;
     auto usual = passing_;
     if (confidence_.block == block_) {
-        const auto column = ColumnView::open(confidence_.iterator->value());
+        std::string room;
+        const auto column = column_at(confidence_, room);
         if (!column) return column.error();
         usual -= column->members();
         column->each([&](std::uint16_t offset, std::int64_t confidence) {

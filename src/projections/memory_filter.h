@@ -1,9 +1,11 @@
 // Finds the memories of a scope that pass a filter, a block at a time: the sets of the conditions are walked side by
 // side, each leaping over the blocks in which another has nothing; what is left of a block is narrowed by its columns.
-// Cost: a key a set and column for each block in which all sets have something. Metadata has no keys: its conditions
+// Cost: a key a set and column for each block in which all sets have something; as of an earlier seq, up to twice the
+// bytes of those that can change. Metadata has no keys: its conditions
 // are checked on the rows of what passes the rest.
 #pragma once
 
+#include "block_past.h"
 #include "memory_blocks.h"
 #include "memory_keys.h"
 #include "view_store.h"
@@ -34,6 +36,7 @@ struct WalkOptions {
     const Scope& scope;
     const Filter& filter;
     Timestamp now;
+    std::optional<Seq> as_of;  // Sets and columns as they were then; `range` ends with it.
     WalkOrder order = WalkOrder::ascending;
     bool include_forgotten = false;  // Superseded ones too; what has expired never passes.
     OrdinalRange range;              // What was recorded in the filter's time is for the caller to put here.
@@ -55,6 +58,7 @@ class BlockWalk {
  private:
     struct Stream {  // The blocks of one set or column, in walk order.
         std::string prefix;
+        bool changes = false;  // It may have been another.
         std::unique_ptr<ViewIterator> iterator;
         std::optional<std::uint64_t> block;  // Where it stands; none: at its end.
     };
@@ -69,6 +73,7 @@ class BlockWalk {
         OrdinalRange unset;
     };
 
+    Stream set_stream(memory_keys::Set set, std::string_view value) const;
     void require(memory_keys::Set set, const std::vector<std::string>& values);
     void bound(memory_keys::Column column, std::int64_t least, std::int64_t greatest, OrdinalRange unset);
     Stream column_stream(memory_keys::Column column) const;
@@ -77,6 +82,10 @@ class BlockWalk {
     Status advance(Stream& stream, std::uint64_t target);
     Result<std::optional<std::uint64_t>> advance(Condition& condition, std::uint64_t target);
     Result<std::optional<std::uint64_t>> meet(std::uint64_t target);
+    // Of the block a stream stands at, as of as_of_. A column's bytes that are not those stored are put into `room`.
+    Result<BlockSet> set_at(const Stream& stream);
+    Result<ColumnView> column_at(const Stream& stream, std::string& room);
+    Result<BlockRewind> rewind_at(const Stream& stream);
     Result<BlockSet> gather();
     Status narrow();
     void clip(BlockSet& set, const OrdinalRange& range) const;
@@ -85,6 +94,8 @@ class BlockWalk {
     std::string prefix_;
     OrdinalRange range_;
     bool ascending_;
+    std::optional<Seq> as_of_;
+    std::unique_ptr<ViewIterator> past_;  // Made when needed.
     std::vector<Condition> conditions_;
     std::optional<Stream> hidden_;  // What it holds does not pass.
     std::vector<Bound> bounds_;

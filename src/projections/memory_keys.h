@@ -4,10 +4,11 @@
 //   key                              value
 //   P 'r' ordinal                    the memory: identity, current state, body        memory_row.h
 //   P 'i' memory id                  its ordinal, 8 bytes
-//   P 'v' ordinal version            a superseded state and the seq that ended it     memory_row.h
-//   P 'b' ordinal version            a replaced body; the version is that which brought it
+//   P 'v' ordinal seq                a superseded state; the seq is that which ended it  memory_row.h
+//   P 'b' ordinal version            a replaced body that more than one state had; the version brought it
 //   P 's' set size value block       which memories of the block are in the set       memory_blocks.h
 //   P 'c' column block               a number of each memory of the block that has it memory_blocks.h
+//   P 'h' (its key without P) seq    what a set's or column's block was before it changed  block_past.h
 //   P 'n'                            counts of the project
 //   '\0' "counts"                    counts of the store
 // The size of a set's value (2 bytes) keeps a value from being taken for the start of a longer one; a tag may hold any
@@ -41,6 +42,10 @@ enum class Column : char {  // Stored: never change one.
     valid_to = 't',
     expires = 'x',
 };
+// Of the other sets a memory is a member for good.
+constexpr bool changes(Set set) {
+    return set == Set::hidden || set == Set::claim || set == Set::tag;
+}
 inline constexpr std::size_t column_count = 5;
 inline constexpr Column column_list[column_count] = {Column::occurred, Column::confidence, Column::valid_from,
                                                      Column::valid_to, Column::expires};
@@ -88,10 +93,10 @@ inline std::string id(std::string_view prefix, MemoryId memory_id) {
     key.append(reinterpret_cast<const char*>(memory_id.bytes.data()), memory_id.bytes.size());
     return key;
 }
-inline std::string version(std::string_view prefix, Seq ordinal, Version version) {
+inline std::string ended(std::string_view prefix, Seq ordinal, Seq by) {
     auto key = family(prefix, 'v', 16);
     append_u64(key, ordinal.value);
-    append_u64(key, version.value);
+    append_u64(key, by.value);
     return key;
 }
 inline std::string body(std::string_view prefix, Seq ordinal, Version version) {
@@ -111,6 +116,11 @@ inline std::string set(std::string_view prefix, Set set, std::string_view value)
 inline std::string column(std::string_view prefix, Column column) {  // Without the block.
     auto key = family(prefix, 'c', 9);
     key.push_back(static_cast<char>(column));
+    return key;
+}
+inline std::string past(std::string_view prefix, std::string_view block) {  // `block`: the key of one. Without the seq.
+    auto key = family(prefix, 'h', block.size() + 8);
+    key.append(block.substr(prefix.size()));
     return key;
 }
 inline std::string counts(std::string_view prefix) {

@@ -18,15 +18,13 @@ constexpr std::size_t rows_a_read = 64;  // When each must be looked at to know 
 
 class MemoryReader final : public MemoryView::Reader {
  public:
-    MemoryReader(std::shared_ptr<const ViewSnapshot> snapshot, Seq applied)
-        : snapshot_(std::move(snapshot)), applied_(applied) {}
+    MemoryReader(std::shared_ptr<const ViewSnapshot> snapshot, Seq applied, std::optional<Seq> as_of)
+        : snapshot_(std::move(snapshot)), applied_(as_of.value_or(applied)), as_of_(as_of) {}
 
     Seq applied() const override { return applied_; }
     Result<std::optional<Memory>> get(const Scope& scope, MemoryId id) const override;
     Result<std::vector<std::optional<Memory>>> get_many(const Scope& scope,
                                                         std::span<const Seq> ordinals) const override;
-    Result<std::optional<Memory>> at_version(const Scope& scope, MemoryId id, Version version) const override;
-    Result<std::optional<Memory>> at_seq(const Scope& scope, MemoryId id, Seq seq) const override;
     Result<ListAnswer> list(const ListRequest& request, Timestamp now) const override;
     Result<std::optional<OrdinalSet>> matching(const Scope& scope, const Filter& filter, Timestamp now) const override;
     Result<std::vector<std::pair<std::string, std::uint64_t>>> counts(std::string_view project) const override;
@@ -37,9 +35,8 @@ class MemoryReader final : public MemoryView::Reader {
     Result<std::optional<MemoryRow>> row_of(const Scope& scope, MemoryId id) const;
     Result<Rows> rows(const std::string& prefix, std::string_view project, std::span<const Seq> ordinals) const;
     Result<MemoryCounts> counts_at(const std::string& key) const;
-    // The greatest stored version that is at most `version`, put into `memory`. False: there is none.
-    Result<bool> step_back(const std::string& prefix, Version version, MemoryRow& row) const;
-    Result<std::optional<Memory>> with_body(const std::string& prefix, MemoryRow row, Version body_now) const;
+    // Puts the state as of as_of_ into a row that has changed since.
+    Status step_back(const std::string& prefix, ViewIterator& versions, MemoryRow& row) const;
     // The first ordinal recorded at or after `time`.
     Result<Seq> first_recorded(const std::string& prefix, Timestamp time, std::uint64_t& keys_scanned) const;
     // The ordinals of what was recorded in [from, to); an unset end is open.
@@ -52,6 +49,7 @@ class MemoryReader final : public MemoryView::Reader {
 
     std::shared_ptr<const ViewSnapshot> snapshot_;
     Seq applied_;
+    std::optional<Seq> as_of_;
 };
 
 Error missing_row(Seq ordinal) {
@@ -68,6 +66,7 @@ Result<std::optional<MemoryRow>> MemoryReader::row_of(const Scope& scope, Memory
     if ((*named)->size() != 8)
         return Error{ErrorCode::data_loss, "a stored memory id is damaged", {{"memory_id", to_string(id)}}};
     const Seq ordinal{memory_keys::read_u64(**named)};
+    if (as_of_ && ordinal > *as_of_) return std::optional<MemoryRow>();
     auto found = rows(prefix, scope.project, {&ordinal, 1});
     if (!found) return found.error();
     auto& row = found->front();
@@ -84,10 +83,15 @@ Result<MemoryReader::Rows> MemoryReader::rows(const std::string& prefix, std::st
     const auto values = snapshot_->get_many(keys);
     if (!values) return values.error();
     Rows found(ordinals.size());
+    std::unique_ptr<ViewIterator> versions;
     for (std::size_t i = 0; i < ordinals.size(); ++i) {
-        if (!(*values)[i]) continue;
+        if (!(*values)[i] || (as_of_ && ordinals[i] > *as_of_)) continue;
         auto row = decode_row(project, ordinals[i], *(*values)[i]);
         if (!row) return row.error();
+        if (as_of_ && row->memory.seq > *as_of_) {
+            if (!versions) versions = snapshot_->iterate();
+            if (auto stepped = step_back(prefix, *versions, *row); !stepped) return stepped.error();
+        }
         found[i] = std::move(*row);
     }
     return found;
@@ -110,66 +114,20 @@ Result<std::vector<std::optional<Memory>>> MemoryReader::get_many(const Scope& s
     return memories;
 }
 
-Result<bool> MemoryReader::step_back(const std::string& prefix, Version version, MemoryRow& row) const {
-    const auto first = memory_keys::version(prefix, row.memory.created_seq, Version{0});
-    const auto iterator = snapshot_->iterate();
-    iterator->seek_for_prev(memory_keys::version(prefix, row.memory.created_seq, version));
-    if (const auto status = iterator->status(); !status) return status.error();
-    if (!iterator->valid() || iterator->key() < first) return false;
-    const auto state = decode_version(iterator->value(), row.memory);
+Status MemoryReader::step_back(const std::string& prefix, ViewIterator& versions, MemoryRow& row) const {
+    // The first state that ended after it was current then.
+    const auto ordinal = row.memory.created_seq;
+    versions.seek(memory_keys::ended(prefix, ordinal, Seq{as_of_->value + 1}));
+    if (const auto status = versions.status(); !status) return status;
+    if (!versions.valid() || versions.key() > memory_keys::ended(prefix, ordinal, Seq{UINT64_MAX}))
+        return missing_row(ordinal);
+    const auto state = decode_version(versions.value(), row.memory);
     if (!state) return state.error();
-    row.body_version = state->body_version;
-    return true;
-}
-
-Result<std::optional<Memory>> MemoryReader::with_body(const std::string& prefix, MemoryRow row,
-                                                      Version body_now) const {
-    if (row.body_version != body_now) {
-        const auto body = snapshot_->get(memory_keys::body(prefix, row.memory.created_seq, row.body_version));
-        if (!body) return body.error();
-        if (!*body) return missing_row(row.memory.created_seq);
-        if (const auto read = decode_body(**body, row.memory); !read) return read.error();
-    }
-    return std::optional(std::move(row.memory));
-}
-
-Result<std::optional<Memory>> MemoryReader::at_version(const Scope& scope, MemoryId id, Version version) const {
-    auto found = row_of(scope, id);
-    if (!found) return found.error();
-    if (!*found || version == Version{0}) return std::optional<Memory>();
-    auto row = std::move(**found);
-    const auto body_now = row.body_version;
-    if (version > row.memory.version) return std::optional<Memory>();
-    if (version < row.memory.version) {
-        const auto stepped = step_back(memory_keys::project(scope.project), version, row);
-        if (!stepped) return stepped.error();
-        if (!*stepped) return std::optional<Memory>();
-    }
-    return with_body(memory_keys::project(scope.project), std::move(row), body_now);
-}
-
-Result<std::optional<Memory>> MemoryReader::at_seq(const Scope& scope, MemoryId id, Seq seq) const {
-    auto found = row_of(scope, id);
-    if (!found) return found.error();
-    if (!*found || (*found)->memory.created_seq > seq) return std::optional<Memory>();
-    auto row = std::move(**found);
-    const auto prefix = memory_keys::project(scope.project);
-    const auto body_now = row.body_version;
-    if (row.memory.seq > seq) {
-        // Versions and their seqs grow together: halve. The state at `low` began at or before seq, that at `high`
-        // after.
-        Version low{1};
-        for (auto high = row.memory.version; high.value - low.value > 1;) {
-            const Version middle{low.value + (high.value - low.value) / 2};
-            if (const auto stepped = step_back(prefix, middle, row); !stepped) return stepped.error();
-            if (row.memory.seq <= seq)
-                low = middle;
-            else
-                high = row.memory.version;
-        }
-        if (const auto stepped = step_back(prefix, low, row); !stepped) return stepped.error();
-    }
-    return with_body(prefix, std::move(row), body_now);
+    if (state->with_body || state->body_version == row.body_version) return Done{};
+    const auto body = snapshot_->get(memory_keys::body(prefix, ordinal, state->body_version));
+    if (!body) return body.error();
+    if (!*body) return missing_row(ordinal);
+    return decode_body(**body, row.memory);
 }
 
 Result<Seq> MemoryReader::first_recorded(const std::string& prefix, Timestamp time, std::uint64_t& keys_scanned) const {
@@ -207,7 +165,7 @@ Result<OrdinalRange> MemoryReader::recorded_in(const std::string& prefix, const 
     if (to) {
         const auto end = first_recorded(prefix, *to, keys_scanned);
         if (!end) return end.error();
-        range.to = *end;
+        range.to = std::min(range.to, *end);
     }
     return range;
 }
@@ -258,7 +216,7 @@ Result<ListAnswer> MemoryReader::list(const ListRequest& request, Timestamp now)
             {{"field", "limit"}, {"limit", std::to_string(limits::list_limit_max)}}};
     const auto metadata = MetadataFilter::parse(request.filter.metadata);
     if (!metadata) return metadata.error();
-    const auto print = fingerprint(request);
+    const auto print = fingerprint(request, as_of_);
     std::optional<ListPosition> after;
     if (!request.cursor.empty()) {
         const auto position = decode_cursor(print, request.cursor);
@@ -270,7 +228,7 @@ Result<ListAnswer> MemoryReader::list(const ListRequest& request, Timestamp now)
     answer.seq = applied_;
     const auto prefix = memory_keys::project(request.scope.project);
     const auto walked = request.order == ListOrder::oldest_first ? WalkOrder::ascending : WalkOrder::descending;
-    WalkOptions options{prefix, request.scope, request.filter, now, walked, request.include_forgotten, {}, {}};
+    WalkOptions options{prefix, request.scope, request.filter, now, as_of_, walked, request.include_forgotten, {}, {}};
     if (const auto set = set_ranges(options, answer.keys_scanned); !set) return set.error();
     auto& [from, to] = options.range;
     if (after && request.order == ListOrder::newest_first) to = std::min(to, after->ordinal);
@@ -335,10 +293,10 @@ Result<std::optional<OrdinalSet>> MemoryReader::matching(const Scope& scope, con
     const auto counts = counts_at(memory_keys::counts(prefix));
     if (!counts) return counts.error();
     const bool whole_project = scope.agent.empty() && scope.user.empty() && scope.session.empty();
-    if (whole_project && !has_conditions(filter) && counts->expiring == 0 && counts->superseded == 0)
+    if (!as_of_ && whole_project && !has_conditions(filter) && counts->expiring == 0 && counts->superseded == 0)
         return std::optional<OrdinalSet>();
 
-    WalkOptions options{prefix, scope, filter, now, WalkOrder::ascending, false, {}, {}};
+    WalkOptions options{prefix, scope, filter, now, as_of_, WalkOrder::ascending, false, {}, {}};
     std::uint64_t keys_scanned = 0;
     if (const auto set = set_ranges(options, keys_scanned); !set) return set.error();
     BlockWalk walk(*snapshot_, options);
@@ -397,8 +355,9 @@ Result<MemoryCounts> MemoryCounts::decode(std::string_view bytes) {
     return counts;
 }
 
-std::unique_ptr<MemoryView::Reader> read_memories(std::shared_ptr<const ViewSnapshot> snapshot, Seq applied) {
-    return std::make_unique<MemoryReader>(std::move(snapshot), applied);
+std::unique_ptr<MemoryView::Reader> read_memories(std::shared_ptr<const ViewSnapshot> snapshot, Seq applied,
+                                                  std::optional<Seq> as_of) {
+    return std::make_unique<MemoryReader>(std::move(snapshot), applied, as_of);
 }
 
 }  // namespace annal

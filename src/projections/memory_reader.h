@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,8 @@ struct MemoryCounts {
     bool operator==(const MemoryCounts&) const = default;
 };
 
-std::unique_ptr<MemoryView::Reader> read_memories(std::shared_ptr<const ViewSnapshot> snapshot, Seq applied);
+// `as_of`: at most `applied`.
+std::unique_ptr<MemoryView::Reader> read_memories(std::shared_ptr<const ViewSnapshot> snapshot, Seq applied,
+                                                  std::optional<Seq> as_of);
 
 }  // namespace annal

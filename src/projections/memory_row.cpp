@@ -270,12 +270,13 @@ Result<Timestamp> row_recorded_at(std::string_view bytes) {
     return Timestamp{static_cast<std::int64_t>(Reader(bytes.substr(1)).fixed64())};
 }
 
-std::string encode_version(const Memory& memory, Version body_version, Seq ended) {
-    Writer out(64);
+std::string encode_version(const Memory& memory, Version body_version, bool with_body) {
+    Writer out(with_body ? 96 + memory.content.size() + memory.metadata.size() : 64);
     out.byte(row_format);
-    out.number(ended.value);
     out.number(body_version.value);
     write_state(out, memory);
+    out.byte(with_body ? 1 : 0);
+    if (with_body) write_body(out, memory);
     return out.take();
 }
 
@@ -283,9 +284,10 @@ Result<MemoryVersion> decode_version(std::string_view bytes, Memory& memory) {
     Reader in(bytes);
     if (in.byte() != row_format) return damaged("version");
     MemoryVersion version;
-    version.ended = {in.number()};
     version.body_version = {in.number()};
     read_state(in, memory);
+    version.with_body = in.byte() != 0;
+    if (version.with_body) read_body(in, memory);
     if (!in.ended()) return damaged("version");
     return version;
 }

@@ -1,5 +1,6 @@
 #include "memory_view.h"
 
+#include "block_past.h"
 #include "memory_blocks.h"
 #include "memory_keys.h"
 #include "memory_reader.h"
@@ -108,8 +109,13 @@ class Fold {
     Result<Staged*> staged(const EventView& event);
     Status keep_version(const Staged& memory, const Memory& before, Seq ended);
     Status index(const Project& project, const Memory* before, const Memory& after);
-    Result<BlockSet*> set(const Project& project, const Membership& of, Seq ordinal);
-    Result<BlockColumn*> column(const Project& project, Column column, Seq ordinal);
+    // Of the memory; `recorded`: it is new, there is nothing to put down in the block's past.
+    Status set_member(const Project& project, const Membership& of, const Memory& memory, bool member, bool recorded);
+    Status set_number(const Project& project, Column column, const Memory& memory,
+                      const std::optional<std::int64_t>& was, const std::optional<std::int64_t>& is, bool recorded);
+    Result<BlockSet*> set(const std::string& key);
+    Result<BlockColumn*> column(const std::string& key);
+    Result<BlockPast*> past(const Project& project, const std::string& block);
 
     ViewBatch& batch_;
     ByKey<Project> projects_;  // Nodes stay where they are.
@@ -117,6 +123,7 @@ class Fold {
     std::unordered_map<MemoryId, Staged*> by_id_;
     ByKey<BlockSet> sets_;
     ByKey<BlockColumn> columns_;
+    ByKey<BlockPast> pasts_;  // By the key of their block.
     std::vector<std::pair<std::string, std::string>> puts_;
     std::optional<MemoryCounts> store_counts_;
 };
@@ -202,15 +209,16 @@ Status Fold::apply(const EventView& event) {
 
 Status Fold::keep_version(const Staged& it, const Memory& before, Seq ended) {
     const auto& prefix = it.project->prefix;
-    puts_.emplace_back(memory_keys::version(prefix, before.created_seq, before.version),
-                       encode_version(before, it.body_version, ended));
-    if (!same_body(before, *it.memory))
+    const bool body_ends = !same_body(before, *it.memory);
+    const bool with_body = body_ends && it.body_version == before.version;
+    puts_.emplace_back(memory_keys::ended(prefix, before.created_seq, ended),
+                       encode_version(before, it.body_version, with_body));
+    if (body_ends && !with_body)
         puts_.emplace_back(memory_keys::body(prefix, before.created_seq, it.body_version), encode_body(before));
     return Done{};
 }
 
 Status Fold::index(const Project& project, const Memory* before, const Memory& after) {
-    const auto offset = memory_keys::offset_of(after.created_seq);
     const auto old_sets = before ? memberships(*before) : std::vector<Membership>{};
     const auto new_sets = memberships(after);
     const auto among = [](const std::vector<Membership>& all, const Membership& one) {
@@ -218,50 +226,86 @@ Status Fold::index(const Project& project, const Memory* before, const Memory& a
     };
     for (const auto& one : old_sets) {
         if (among(new_sets, one)) continue;
-        const auto block = set(project, one, after.created_seq);
-        if (!block) return block.error();
-        (*block)->erase(offset);
+        if (auto done = set_member(project, one, after, false, before == nullptr); !done) return done;
     }
     for (const auto& one : new_sets) {
         if (among(old_sets, one)) continue;
-        const auto block = set(project, one, after.created_seq);
-        if (!block) return block.error();
-        (*block)->insert(offset);
+        if (auto done = set_member(project, one, after, true, before == nullptr); !done) return done;
     }
     const auto old_numbers = before ? numbers(*before) : Numbers{};
     const auto new_numbers = numbers(after);
     for (std::size_t i = 0; i < new_numbers.size(); ++i) {
         if (old_numbers[i] == new_numbers[i]) continue;
-        const auto block = column(project, memory_keys::column_list[i], after.created_seq);
-        if (!block) return block.error();
-        if (new_numbers[i])
-            (*block)->put(offset, *new_numbers[i]);
-        else
-            (*block)->erase(offset);
+        if (auto done = set_number(project, memory_keys::column_list[i], after, old_numbers[i], new_numbers[i],
+                                   before == nullptr);
+            !done)
+            return done;
     }
     return Done{};
 }
 
-Result<BlockSet*> Fold::set(const Project& project, const Membership& of, Seq ordinal) {
+Status Fold::set_member(const Project& project, const Membership& of, const Memory& memory, bool member,
+                        bool recorded) {
     auto key = memory_keys::set(project.prefix, of.set, of.value);
-    memory_keys::append_u64(key, memory_keys::block_of(ordinal));
+    memory_keys::append_u64(key, memory_keys::block_of(memory.created_seq));
+    const auto block = set(key);
+    if (!block) return block.error();
+    const auto offset = memory_keys::offset_of(memory.created_seq);
+    if (member)
+        (*block)->insert(offset);
+    else
+        (*block)->erase(offset);
+    if (recorded) return Done{};
+    const auto before = past(project, key);
+    if (!before) return before.error();
+    return (*before)->add(memory.seq, BlockSet::was(offset, !member), [&]() -> Result<std::string> {
+        std::string image;
+        (*block)->encode_to(image);
+        return image;
+    });
+}
+
+Status Fold::set_number(const Project& project, Column which, const Memory& memory,
+                        const std::optional<std::int64_t>& was, const std::optional<std::int64_t>& is, bool recorded) {
+    auto key = memory_keys::column(project.prefix, which);
+    memory_keys::append_u64(key, memory_keys::block_of(memory.created_seq));
+    const auto block = column(key);
+    if (!block) return block.error();
+    const auto offset = memory_keys::offset_of(memory.created_seq);
+    if (is)
+        (*block)->put(offset, *is);
+    else
+        (*block)->erase(offset);
+    if (recorded) return Done{};
+    const auto before = past(project, key);
+    if (!before) return before.error();
+    return (*before)->add(memory.seq, BlockColumn::was(offset, was),
+                          [&]() -> Result<std::string> { return (*block)->encode(); });
+}
+
+Result<BlockSet*> Fold::set(const std::string& key) {
     if (const auto at = sets_.find(key); at != sets_.end()) return &at->second;
     const auto bytes = batch_.get(key);
     if (!bytes) return bytes.error();
     auto loaded = *bytes ? BlockSet::decode(**bytes) : BlockSet{};
     if (!loaded) return loaded.error();
-    return &sets_.emplace(std::move(key), *loaded).first->second;
+    return &sets_.emplace(key, *loaded).first->second;
 }
 
-Result<BlockColumn*> Fold::column(const Project& project, Column column, Seq ordinal) {
-    auto key = memory_keys::column(project.prefix, column);
-    memory_keys::append_u64(key, memory_keys::block_of(ordinal));
+Result<BlockColumn*> Fold::column(const std::string& key) {
     if (const auto at = columns_.find(key); at != columns_.end()) return &at->second;
     const auto bytes = batch_.get(key);
     if (!bytes) return bytes.error();
     auto loaded = *bytes ? BlockColumn::decode(**bytes) : BlockColumn{};
     if (!loaded) return loaded.error();
-    return &columns_.emplace(std::move(key), std::move(*loaded)).first->second;
+    return &columns_.emplace(key, std::move(*loaded)).first->second;
+}
+
+Result<BlockPast*> Fold::past(const Project& project, const std::string& block) {
+    if (const auto at = pasts_.find(block); at != pasts_.end()) return &at->second;
+    auto loaded = BlockPast::load(batch_, memory_keys::past(project.prefix, block));
+    if (!loaded) return loaded.error();
+    return &pasts_.emplace(block, std::move(*loaded)).first->second;
 }
 
 void Fold::finish() {
@@ -282,17 +326,10 @@ void Fold::finish() {
     for (const auto& [key, set] : sets_) {
         bytes.clear();
         set.encode_to(bytes);
-        if (bytes.empty())
-            batch_.erase(key);
-        else
-            batch_.put(key, bytes);
+        batch_.put(key, bytes);  // Also when it is empty: that is how a walk as of an earlier seq comes by its past.
     }
-    for (const auto& [key, column] : columns_) {
-        if (column.empty())
-            batch_.erase(key);
-        else
-            batch_.put(key, column.encode());
-    }
+    for (const auto& [key, column] : columns_) batch_.put(key, column.encode());
+    for (auto& [key, past] : pasts_) past.finish(batch_);
     for (const auto& [name, project] : projects_)
         batch_.put(memory_keys::counts(project.prefix), project.counts.encode());
     if (store_counts_) batch_.put(memory_keys::store_counts(), store_counts_->encode());
@@ -305,7 +342,7 @@ struct DigestFree {
 class StoredMemoryView final : public MemoryView {
  public:
     std::string_view name() const override { return "memory_view"; }
-    std::uint32_t version() const override { return 1; }
+    std::uint32_t version() const override { return 2; }
 
     Status open(ViewSpace& space, Seq applied) override {
         space_ = &space;
@@ -329,9 +366,9 @@ class StoredMemoryView final : public MemoryView {
     void discard() override { staged_ = applied_; }
     Result<std::string> digest() const override;
 
-    std::unique_ptr<Reader> reader() const override {
+    std::unique_ptr<Reader> reader(std::optional<Seq> as_of) const override {
         const Seq applied{applied_};  // Before the snapshot, which then holds at least this.
-        return read_memories(space_->snapshot(), applied);
+        return read_memories(space_->snapshot(), applied, as_of);
     }
 
  private:

@@ -1,4 +1,5 @@
-// The state of every memory, now and at each of its versions, and the ordered keys that answer lists.
+// The state of every memory, now and at each of its versions, and the ordered keys that answer lists, now and as of any
+// seq.
 // Ordinal: a memory's created_seq. Short, unique and increasing; what the other indexes hold in place of its id.
 // Threads: a Reader is one frozen state and may be used from any one thread; take a new one per request.
 #pragma once
@@ -54,10 +55,6 @@ class MemoryView : public Projector {
         // In the order of `ordinals`; nullopt for one that is gone, forgotten, or not in `scope`.
         virtual Result<std::vector<std::optional<Memory>>> get_many(const Scope& scope,
                                                                     std::span<const Seq> ordinals) const = 0;
-        // The state that was current at `version`; nullopt for one past the current.
-        virtual Result<std::optional<Memory>> at_version(const Scope& scope, MemoryId id, Version version) const = 0;
-        // The state that was current when the log ended at `seq`.
-        virtual Result<std::optional<Memory>> at_seq(const Scope& scope, MemoryId id, Seq seq) const = 0;
         // One page. `now` decides expiry; include_forgotten brings back superseded ones too, never expired ones. In
         // order of confidence, ties come newest first, and a memory whose confidence changes between two pages may be
         // on both or neither. Keys read: those of the page, and one for each 8192 seqs walked and set or column the
@@ -67,10 +64,12 @@ class MemoryView : public Projector {
         // conditions (scope of a project alone, empty filter, nothing expired or superseded): nullopt, "all of them".
         virtual Result<std::optional<OrdinalSet>> matching(const Scope& scope, const Filter& filter,
                                                            Timestamp now) const = 0;
-        // Live memories by kind; `project` empty: of the whole store.
+        // Live memories of the newest state by kind; `project` empty: of the whole store.
         virtual Result<std::vector<std::pair<std::string, std::uint64_t>>> counts(std::string_view project) const = 0;
     };
-    virtual std::unique_ptr<Reader> reader() const = 0;
+    // `as_of`: the state as it was when the log ended there; at most what is applied. What changed since costs up to
+    // twice the keys, however often it did; a memory that did costs two more.
+    virtual std::unique_ptr<Reader> reader(std::optional<Seq> as_of = std::nullopt) const = 0;
 };
 
 }  // namespace annal

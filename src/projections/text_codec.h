@@ -10,6 +10,11 @@
 //   d <term>             its number
 //   p <term> <slot>      postings up to that slot, by number of the term; slot ffffffff: the last ones, with the term's
 //   df
+// Read as of an earlier seq only (block_past.h for those that end with a seq):
+//   h <size, 2 bytes> <term> <range> <seq>  postings of 8192 slots before they changed
+//   w <chunk> <seq>                         entries of 256 slots before they changed
+//   m <slot>                                the sums of the context's likeness, from that memory on
+//   q <speaker>                             words of a name of which no memory is left
 // Numbers in keys are 4 bytes, big endian. Numbers of terms, sessions and speakers are given in the order of the log
 // and never used again.
 #pragma once
@@ -29,6 +34,8 @@ struct Posting {
 };
 
 namespace text_codec {
+
+inline constexpr std::uint32_t past_range_slots = 8192;
 
 inline void put_varint(std::string& out, std::uint64_t value) {
     if (value < 0x80) return out.push_back(static_cast<char>(value));
@@ -92,6 +99,9 @@ std::string key_prefix(std::string_view project);
 std::string key(std::string_view prefix, char letter, std::string_view rest = {});
 std::string key(std::string_view prefix, char letter, std::uint32_t number);
 std::string posting_key(std::string_view prefix, std::uint32_t term, std::uint32_t slot);
+// By the term itself: it may be gone by now, and its number with it.
+std::string term_past(std::string_view prefix, std::string_view term);
+std::string term_past(std::string_view prefix, std::string_view term, std::uint32_t range);
 std::uint32_t key_number(std::string_view key);  // Its last four bytes.
 
 // A run of postings: each slot less the one before, shifted by one with a bit for tf > 1, then tf if so. `last`: the

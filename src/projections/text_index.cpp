@@ -1,25 +1,32 @@
 #include "text_index.h"
 
+#include "block_past.h"
 #include "text_project.h"
 
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <mutex>
 
 namespace annal {
 namespace {
 
+constexpr std::size_t past_tables_max = 4;
 constexpr std::size_t items_in_memory_max = 200'000;  // Terms and sessions kept for writing, of all projects.
 
 class FrozenReader final : public TextIndex::Reader {
  public:
-    FrozenReader(std::string_view project, Seq applied, std::shared_ptr<const ViewSnapshot> rows,
+    // `slots`: of the rows, a table as of an earlier seq may have fewer.
+    FrozenReader(std::string_view project, Seq applied, std::optional<Seq> as_of,
+                 std::shared_ptr<const ViewSnapshot> rows, std::uint32_t slots,
                  Result<std::shared_ptr<const TextTable>> table)
         : prefix_(text_codec::key_prefix(project)),
-          applied_(applied),
+          applied_(as_of.value_or(applied)),
+          as_of_(as_of),
           rows_(std::move(rows)),
+          slots_(slots),
           damage_(table ? Status(Done{}) : Status(table.error())),
           table_(table ? *table : std::make_shared<const TextTable>()) {}
 
@@ -57,9 +64,11 @@ class FrozenReader final : public TextIndex::Reader {
                     return done.error();
             }
             if (!text_codec::read_postings(tail.run, postings)) return damaged();
-            if (postings.size() != tail.df || (!postings.empty() && postings.back().slot >= table_->size()))
-                return damaged();
+            if (postings.size() != tail.df || (!postings.empty() && postings.back().slot >= slots_)) return damaged();
         }
+        if (as_of_)
+            for (std::size_t i = 0; i < terms.size(); ++i)
+                if (auto done = rewind_postings(terms[i], found[i]); !done) return done.error();
         return found;
     }
 
@@ -77,18 +86,84 @@ class FrozenReader final : public TextIndex::Reader {
         return blocks_->status();
     }
 
+    // Makes a term's postings what they were.
+    Status rewind_postings(const std::string& term, std::vector<Posting>& postings) const {
+        if (!past_) past_ = rows_->iterate();
+        constexpr auto range_slots = text_codec::past_range_slots;
+        const auto of_term = text_codec::term_past(prefix_, term);
+        std::vector<Posting> then;
+        std::size_t taken = 0;  // Of `postings`.
+        const auto take_up_to = [&](std::uint32_t slot) {
+            for (; taken < postings.size() && postings[taken].slot < slot; ++taken) then.push_back(postings[taken]);
+        };
+        for (std::uint32_t range = 0; std::uint64_t{range} * range_slots < table_->size();) {
+            const auto base = text_codec::term_past(prefix_, term, range);
+            past_->seek(past_key(base, Seq{as_of_->value + 1}));
+            if (auto done = past_->status(); !done) return done;
+            if (!past_->valid() || !past_->key().starts_with(of_term)) break;
+            if (past_->key().size() != base.size() + 8) return damaged();
+            if (!past_->key().starts_with(base)) {  // Of a later range.
+                range = text_codec::key_number(past_->key().substr(0, base.size()));
+                continue;
+            }
+            const auto back = rewind(*past_, base, *as_of_);
+            if (!back) return back.error();
+            take_up_to(range * range_slots);
+            const auto begin = then.size();
+            take_up_to((range + 1) * range_slots);
+            if (back->image) {
+                then.resize(begin);
+                if (!text_codec::read_postings(*back->image, then)) return damaged();
+            }
+            if (!put_back(back->was, range * range_slots, begin, then)) return damaged();
+            ++range;
+        }
+        take_up_to(table_->size());
+        postings = std::move(then);
+        std::erase_if(postings, [&](const Posting& posting) { return posting.slot >= table_->size(); });
+        return Done{};
+    }
+
+    // Into the postings from `begin` on. False: not such changes.
+    static bool put_back(const std::vector<std::string>& changes, std::uint32_t first, std::size_t begin,
+                         std::vector<Posting>& postings) {
+        std::vector<Posting> was;
+        for (const auto& change : changes) {
+            text_codec::RowReader row(change);
+            const auto slot = first + row.number();
+            was.push_back({slot, row.number()});
+            if (!row.complete()) return false;
+        }
+        std::ranges::stable_sort(was, {}, &Posting::slot);
+        const std::vector<Posting> is(postings.begin() + static_cast<std::ptrdiff_t>(begin), postings.end());
+        postings.resize(begin);
+        auto at = is.begin();
+        for (auto change = was.begin(); change != was.end(); ++change) {
+            if (std::next(change) != was.end() && std::next(change)->slot == change->slot)
+                continue;  // An older one holds.
+            for (; at != is.end() && at->slot < change->slot; ++at) postings.push_back(*at);
+            if (at != is.end() && at->slot == change->slot) ++at;
+            if (change->tf != 0) postings.push_back(*change);
+        }
+        postings.insert(postings.end(), at, is.end());
+        return true;
+    }
+
     std::string prefix_;
     Seq applied_;
+    std::optional<Seq> as_of_;
     std::shared_ptr<const ViewSnapshot> rows_;
+    std::uint32_t slots_;
     Status damage_;
     std::shared_ptr<const TextTable> table_;
     mutable std::unique_ptr<ViewIterator> blocks_;
+    mutable std::unique_ptr<ViewIterator> past_;
 };
 
 class Index final : public TextIndex {
  public:
     std::string_view name() const override { return "text"; }
-    std::uint32_t version() const override { return 1; }
+    std::uint32_t version() const override { return 2; }
     std::string settings() const override { return Analyzer::description(); }
 
     Status open(ViewSpace& space, Seq applied) override {
@@ -173,14 +248,54 @@ class Index final : public TextIndex {
         return hex;
     }
 
-    std::unique_ptr<Reader> reader(std::string_view project) const override {
+    std::unique_ptr<Reader> reader(std::string_view project, std::optional<Seq> as_of) const override {
+        const auto newest = newest_of(project);
+        if (!as_of || !newest.table)
+            return std::make_unique<FrozenReader>(project, newest.applied, as_of, newest.rows, newest.slots(),
+                                                  newest.table);
+        {
+            const std::lock_guard lock(mutex_);
+            for (const auto& known : past_tables_)
+                if (known.project == project && known.as_of == *as_of && newest.epoch == epoch_)
+                    return std::make_unique<FrozenReader>(project, newest.applied, as_of, newest.rows, newest.slots(),
+                                                          known.table);
+        }
+        auto then = (*newest.table)->at(*newest.rows->iterate(), text_codec::key_prefix(project), *as_of);
+        if (!then)
+            return std::make_unique<FrozenReader>(project, newest.applied, as_of, newest.rows, newest.slots(),
+                                                  then.error());
+        auto table = std::make_shared<const TextTable>(std::move(*then));
+        {
+            const std::lock_guard lock(mutex_);
+            if (newest.epoch == epoch_) past_tables_.push_front({std::string(project), *as_of, table});
+            if (past_tables_.size() > past_tables_max) past_tables_.pop_back();
+        }
+        return std::make_unique<FrozenReader>(project, newest.applied, as_of, newest.rows, newest.slots(),
+                                              std::move(table));
+    }
+
+ private:
+    struct Newest {  // Table and rows of the same state.
+        Seq applied;
+        std::uint64_t epoch = 0;
+        std::shared_ptr<const ViewSnapshot> rows;
+        Result<std::shared_ptr<const TextTable>> table;
+        std::uint32_t slots() const { return table ? (*table)->size() : 0; }
+    };
+    struct PastTable {  // What was never changes.
+        std::string project;
+        Seq as_of;
+        std::shared_ptr<const TextTable> table;
+    };
+
+    Newest newest_of(std::string_view project) const {
         std::shared_ptr<const ViewSnapshot> rows;
         Seq applied;
         std::uint64_t epoch = 0;
         {
             const std::lock_guard lock(mutex_);
             const auto known = tables_.find(project);
-            if (known != tables_.end()) return std::make_unique<FrozenReader>(project, applied_, rows_, known->second);
+            if (known != tables_.end()) return {applied_, epoch_, rows_, known->second};
             rows = rows_;
             applied = applied_;
             epoch = epoch_;
@@ -191,10 +306,9 @@ class Index final : public TextIndex {
             const std::lock_guard lock(mutex_);
             if (epoch == epoch_) tables_.try_emplace(std::string(project), *loaded);
         }
-        return std::make_unique<FrozenReader>(project, applied, std::move(rows), std::move(loaded));
+        return {applied, epoch, std::move(rows), std::move(loaded)};
     }
 
- private:
     static Result<std::shared_ptr<const TextTable>> load(ViewIterator& rows, std::string_view project) {
         auto table = TextTable::load(rows, text_codec::key_prefix(project));
         if (!table) return table.error();
@@ -241,6 +355,7 @@ class Index final : public TextIndex {
     void publish_anew(Seq applied) {
         const std::lock_guard lock(mutex_);
         tables_.clear();
+        past_tables_.clear();
         rows_ = space_->snapshot();
         applied_ = applied;
         ++epoch_;
@@ -256,9 +371,10 @@ class Index final : public TextIndex {
     // Published: tables and rows of the same state.
     mutable std::mutex mutex_;
     mutable std::map<std::string, std::shared_ptr<const TextTable>, std::less<>> tables_;  // Of the projects asked for.
+    mutable std::deque<PastTable> past_tables_;                                            // The last ones asked for.
     std::shared_ptr<const ViewSnapshot> rows_;
     Seq applied_;
-    std::uint64_t epoch_ = 0;  // Of tables_; a reset begins a new one.
+    std::uint64_t epoch_ = 0;  // Of tables_ and past_tables_; a reset begins a new one.
 };
 
 }  // namespace

@@ -2,7 +2,8 @@
 // number of memories, their mean length and the document frequencies; per memory its length, speaker, session and
 // neighbours. Within a project a memory is known by its slot: 0 for the first recorded, and so on, in the order of
 // ordinals; no slot is used twice. A forgotten memory leaves no posting, no count and no term in what is searched, and
-// its place in its session stays open. What a restore needs is put aside, apart, until it is forgotten for good.
+// its place in its session stays open. What a restore needs is put aside, apart, until it is forgotten for good; what
+// searches as of an earlier seq need is apart, too, and made by the events that replace something alone.
 // Threads: a Reader is one frozen state of one project; from any one thread. reader() from any thread.
 #pragma once
 
@@ -13,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,7 +36,10 @@ class TextIndex : public Projector {
         // frequency. data_loss: the project's rows cannot be read.
         virtual Result<std::vector<std::vector<Posting>>> postings(std::span<const std::string> terms) const = 0;
     };
-    virtual std::unique_ptr<Reader> reader(std::string_view project) const = 0;
+    // `as_of`: the state as it was when the log ended there, statistics too; at most what is applied. Costs two rows
+    // for every 256 memories of which one has changed since, and for each term up to twice its postings; the next
+    // reader as of the same seq finds the first part done.
+    virtual std::unique_ptr<Reader> reader(std::string_view project, std::optional<Seq> as_of = std::nullopt) const = 0;
 };
 
 }  // namespace annal

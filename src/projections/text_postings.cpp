@@ -24,21 +24,19 @@ std::string encode_run(std::span<const Posting> postings) {
     return run;
 }
 
-// Sets, adds or removes (tf = 0) one posting of an ascending list. The change in its size.
-int set_posting(std::vector<Posting>& postings, Posting posting) {
+// Sets, adds or removes (tf = 0) one posting of an ascending list. Its tf before.
+std::uint32_t set_posting(std::vector<Posting>& postings, Posting posting) {
     const auto at = std::ranges::lower_bound(postings, posting.slot, {}, &Posting::slot);
-    const bool there = at != postings.end() && at->slot == posting.slot;
-    if (there && posting.tf != 0) {
-        at->tf = posting.tf;
+    if (at == postings.end() || at->slot != posting.slot) {
+        if (posting.tf != 0) postings.insert(at, posting);
         return 0;
     }
-    if (there) {
+    const auto was = at->tf;
+    if (posting.tf != 0)
+        at->tf = posting.tf;
+    else
         postings.erase(at);
-        return -1;
-    }
-    if (posting.tf == 0) return 0;
-    postings.insert(at, posting);
-    return 1;
+    return was;
 }
 
 }  // namespace
@@ -142,29 +140,74 @@ void TextPostings::seal_full(Term& term) {
     term.last = no_slot;
 }
 
-Status TextPostings::set(Term& term, Posting posting, ViewBatch& batch) {
+Status TextPostings::set(Term& term, Posting posting, Seq seq, ViewBatch& batch) {
     const auto id = find_block(term, posting.slot);
     if (!id) return id.error();
     std::vector<Posting> postings;
-    int change = 0;
+    std::uint32_t was = 0;
     if (*id) {
         const auto run = block(**id, batch);
         if (!run) return run.error();
         if (!text_codec::read_postings(*run, postings)) return damaged();
-        change = set_posting(postings, posting);
+        was = set_posting(postings, posting);
         replace_block(**id, postings);
     } else {
         if (!text_codec::read_postings(term.run, postings)) return damaged();
-        change = set_posting(postings, posting);
+        was = set_posting(postings, posting);
         term.run = encode_run(postings);
         term.count = static_cast<std::uint32_t>(postings.size());
         term.last = postings.empty() ? no_slot : postings.back().slot;
     }
     touch(term);
-    term.df = change < 0 ? term.df - 1 : term.df + static_cast<unsigned>(change);
+    term.df += (posting.tf != 0 ? 1U : 0U);
+    term.df -= (was != 0 ? 1U : 0U);
     seal_full(term);
+    if (auto kept = keep_past(term, {posting.slot, was}, seq, batch); !kept) return kept;
     if (term.df == 0) remove(term, batch);
     return Done{};
+}
+
+Status TextPostings::keep_past(const Term& term, Posting was, Seq seq, const ViewBatch& batch) {
+    const auto range = was.slot / text_codec::past_range_slots;
+    auto base = text_codec::term_past(prefix_, term.text, range);
+    auto at = pasts_.find(base);
+    if (at == pasts_.end()) {
+        auto loaded = BlockPast::load(batch, base);
+        if (!loaded) return loaded.error();
+        at = pasts_.emplace(std::move(base), std::move(*loaded)).first;
+    }
+    std::string bytes;
+    text_codec::put_varint(bytes, was.slot % text_codec::past_range_slots);
+    text_codec::put_varint(bytes, was.tf);
+    return at->second.add(seq, bytes, [&]() -> Result<std::string> {
+        const auto first = range * text_codec::past_range_slots;
+        const auto postings = between(term, first, first + text_codec::past_range_slots);
+        if (!postings) return postings.error();
+        return encode_run(*postings);
+    });
+}
+
+Result<std::vector<Posting>> TextPostings::between(const Term& term, std::uint32_t from, std::uint32_t to) {
+    std::vector<Posting> found;
+    bool read = text_codec::read_postings(term.run, found);
+    if (!stored_) stored_ = space_.iterate();
+    const auto of_term = text_codec::key(prefix_, 'p', term.number);
+    for (stored_->seek(posting_key(prefix_, term.number, from)); stored_->valid(); stored_->next()) {
+        if (!stored_->key().starts_with(of_term)) break;
+        const BlockId id{term.number, text_codec::key_number(stored_->key())};
+        if (id.second == no_slot) break;
+        if (blocks_.contains(id)) continue;
+        read = read && text_codec::read_postings(stored_->value(), found);
+        if (id.second >= to) break;
+    }
+    if (auto done = stored_->status(); !done) return done.error();
+    for (auto at = blocks_.lower_bound({term.number, from}); at != blocks_.end() && at->first.first == term.number;
+         ++at)
+        if (at->second) read = read && text_codec::read_postings(*at->second, found);
+    if (!read) return damaged();
+    std::erase_if(found, [&](const Posting& posting) { return posting.slot < from || posting.slot >= to; });
+    std::ranges::sort(found, {}, &Posting::slot);
+    return found;
 }
 
 Result<std::optional<TextPostings::BlockId>> TextPostings::find_block(const Term& term, std::uint32_t slot) {
@@ -244,6 +287,8 @@ void TextPostings::finish(ViewBatch& batch) {
         else
             batch.erase(key);
     }
+    for (auto& [base, past] : pasts_) past.finish(batch);
+    pasts_.clear();
     stored_.reset();
 }
 

@@ -5,8 +5,8 @@
 #pragma once
 
 #include "analyzer.h"
+#include "block_past.h"
 #include "text_codec.h"
-#include "view_store.h"
 
 #include <cstdint>
 #include <map>
@@ -78,8 +78,9 @@ class TextPostings {
 
     // `slot` is beyond all others of the term.
     void append(Term& term, Posting posting);
-    // Sets the tf of a slot anywhere, or removes it (tf = 0). A term without postings is gone with its number.
-    Status set(Term& term, Posting posting, ViewBatch& batch);
+    // Sets the tf of a slot anywhere, or removes it (tf = 0), by the event `seq`; what was is kept as the past. A term
+    // without postings is gone with its number.
+    Status set(Term& term, Posting posting, Seq seq, ViewBatch& batch);
 
     void finish(ViewBatch& batch);  // Writes what changed.
     void committed() { blocks_.clear(); }
@@ -95,6 +96,9 @@ class TextPostings {
     Result<std::string> block(const BlockId& id, const ViewBatch& batch) const;
     void replace_block(const BlockId& id, const std::vector<Posting>& postings);
     void remove(Term& term, ViewBatch& batch);
+    Status keep_past(const Term& term, Posting was, Seq seq, const ViewBatch& batch);
+    // Those of the slots in [from, to).
+    Result<std::vector<Posting>> between(const Term& term, std::uint32_t from, std::uint32_t to);
 
     const ViewSpace& space_;
     std::string prefix_;
@@ -104,6 +108,7 @@ class TextPostings {
     std::unordered_map<std::uint32_t, Term*> by_number_;
     std::vector<Term*> changed_;
     std::map<BlockId, std::optional<std::string>> blocks_;  // Sealed ones changed in this batch; nullopt: erased.
+    std::map<std::string, BlockPast> pasts_;                // Of this batch, by the base of their keys.
     std::unique_ptr<ViewIterator> stored_;                  // As of the batch's beginning; made when needed.
 };
 

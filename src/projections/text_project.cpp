@@ -176,6 +176,7 @@ Status TextProject::revise(const EventView& event, Analyzer& analyzer, ViewBatch
 
     const auto slot = forward->slot;
     if (slot >= edit().table().size()) return damaged();
+    const auto was = edit().table()[slot];
     const auto before = total(forward->sections);
     Resolver resolver(*this, batch);
     read_revised(event, edit().table()[slot].spoken, analyzer, document_, resolver);
@@ -190,7 +191,8 @@ Status TextProject::revise(const EventView& event, Analyzer& analyzer, ViewBatch
     }
     encode(*forward, row_);
     batch.put(key, row_);
-    return replace(slot, before, total(forward->sections), batch);
+    if (auto done = replace(slot, before, total(forward->sections), event.seq(), batch); !done) return done;
+    return keep_past(slot, was, event.seq(), batch);
 }
 
 Status TextProject::revise_parked(const EventView& event, Analyzer& analyzer, ViewBatch& batch) {
@@ -225,6 +227,7 @@ Status TextProject::forget(const EventView& event, bool for_good, ViewBatch& bat
     if (forward->slot >= edit().table().size()) return damaged();
     batch.erase(key);
 
+    const auto was = edit().table()[forward->slot];
     auto& gone = entry(forward->slot);
     if (!for_good) {
         ParkedEntry parked;
@@ -241,13 +244,13 @@ Status TextProject::forget(const EventView& event, bool for_good, ViewBatch& bat
         }
         batch.put(parked_key, encode(parked));
     }
-    if (auto done = replace(forward->slot, total(forward->sections), {}, batch); !done) return done;
+    if (auto done = replace(forward->slot, total(forward->sections), {}, event.seq(), batch); !done) return done;
     --edit().statistics().memories;
     leave_speaker(gone.speaker, batch);
     gone.speaker = 0;
     gone.live = gone.asks = false;
     gone.asked = 0;
-    return Done{};
+    return keep_past(forward->slot, was, event.seq(), batch);
 }
 
 Status TextProject::restore(const EventView& event, ViewBatch& batch) {
@@ -274,13 +277,15 @@ Status TextProject::restore(const EventView& event, ViewBatch& batch) {
     encode(forward, row_);
     batch.put(text_codec::key(prefix_, 'f', memory_id), row_);
 
+    const auto was = edit().table()[forward.slot];
     auto& back = entry(forward.slot);
     back.live = true;
     back.asks = parked->asks;
     back.asked = parked->asked;
     back.speaker = join_speaker(parked->speaker_words);
     ++edit().statistics().memories;
-    return replace(forward.slot, {}, total(forward.sections), batch);
+    if (auto done = replace(forward.slot, {}, total(forward.sections), event.seq(), batch); !done) return done;
+    return keep_past(forward.slot, was, event.seq(), batch);
 }
 
 void TextProject::count(const std::vector<TextPostings::Term*>& terms, std::vector<Term>& out,
@@ -296,11 +301,11 @@ void TextProject::count(const std::vector<TextPostings::Term*>& terms, std::vect
 }
 
 Status TextProject::replace(std::uint32_t slot, const std::vector<Term>& before, const std::vector<Term>& after,
-                            ViewBatch& batch) {
+                            Seq seq, ViewBatch& batch) {
     const auto set = [&](std::uint32_t term_number, std::uint32_t tf) -> Status {
         auto term = postings_.by_number(term_number, batch);
         if (!term) return term.error();
-        return postings_.set(**term, {slot, tf}, batch);
+        return postings_.set(**term, {slot, tf}, seq, batch);
     };
     std::uint32_t length = 0;
     for (const auto& [term, tf] : after) {
@@ -318,6 +323,19 @@ Status TextProject::replace(std::uint32_t slot, const std::vector<Term>& before,
     edit().statistics().length_total -= changed.length;
     changed.length = length;
     return Done{};
+}
+
+Status TextProject::keep_past(std::uint32_t slot, const TextEntry& was, Seq seq, const ViewBatch& batch) {
+    const auto chunk = slot / TextTable::chunk_entries;
+    auto at = chunk_pasts_.find(chunk);
+    if (at == chunk_pasts_.end()) {
+        auto loaded = BlockPast::load(batch, text_codec::key(prefix_, 'w', chunk));
+        if (!loaded) return loaded.error();
+        at = chunk_pasts_.emplace(chunk, std::move(*loaded)).first;
+    }
+    edit().set_changed(slot, seq);
+    return at->second.add(seq, TextTable::was(slot, was),
+                          [&]() -> Result<std::string> { return edit().table().image(chunk); });
 }
 
 // The session that the event goes to the end of; null: none.
@@ -369,6 +387,9 @@ void TextProject::leave_speaker(std::uint32_t number, ViewBatch& batch) {
         return;
     }
     batch.erase(text_codec::key(prefix_, 'a', number));
+    row_.clear();
+    for (const auto& word : edit().table().speakers()[number]) text_codec::put_bytes(row_, word);
+    batch.put(text_codec::key(prefix_, 'q', number), row_);
     edit().set_speaker(number, {});
     speakers_changed_.erase(at->first);
     speakers_.erase(at);
@@ -402,7 +423,7 @@ Result<std::string> TextProject::id_of(std::uint32_t slot, const ViewBatch& batc
     return (*row)->substr(at, 16);
 }
 
-Status TextProject::measure_context(std::uint32_t slot, const Sections& sections, const ViewBatch& batch) {
+Status TextProject::measure_context(std::uint32_t slot, const Sections& sections, ViewBatch& batch) {
     const auto& table = edit().table();
     const auto& measured = table[slot];
     if (!measured.spoken) return Done{};
@@ -424,6 +445,10 @@ Status TextProject::measure_context(std::uint32_t slot, const Sections& sections
     ++statistics.context_pairs;
     statistics.predecessor_sum += *with_previous;
     statistics.other_sum += *with_other;
+    row_.clear();
+    for (const auto sum : {statistics.context_pairs, statistics.predecessor_sum, statistics.other_sum})
+        text_codec::put_varint(row_, sum);
+    batch.put(text_codec::key(prefix_, 'm', slot), row_);
     return Done{};
 }
 
@@ -519,8 +544,12 @@ void TextProject::finish(ViewBatch& batch) {
     speakers_changed_.clear();
     if (ids_changed_) batch.put(text_codec::key(prefix_, 'i', ids_chunk_), ids_);
     ids_changed_ = false;
-    for (const auto chunk : chunks_changed_)
+    for (const auto chunk : chunks_changed_) {
+        edit().add_up(chunk);
         batch.put(text_codec::key(prefix_, 'e', chunk), edit().table().encode_chunk(chunk));
+    }
+    for (auto& [chunk, past] : chunk_pasts_) past.finish(batch);
+    chunk_pasts_.clear();
     chunks_changed_.clear();
     chunk_changed_last_ = no_slot;
     if (!edit_) return;

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -61,9 +62,11 @@ class TextProject {
     // A section's terms as numbers, counted; those of the whole memory are counted on in `all`.
     static void count(const std::vector<TextPostings::Term*>& terms, std::vector<Term>& out,
                       std::vector<TextPostings::Term*>& all);
-    // Makes the slot's postings and length those of `after`.
-    Status replace(std::uint32_t slot, const std::vector<Term>& before, const std::vector<Term>& after,
+    // Makes the slot's postings and length those of `after`, by the event `seq`.
+    Status replace(std::uint32_t slot, const std::vector<Term>& before, const std::vector<Term>& after, Seq seq,
                    ViewBatch& batch);
+    // The event `seq` has changed the entry: what it was is kept.
+    Status keep_past(std::uint32_t slot, const TextEntry& was, Seq seq, const ViewBatch& batch);
 
     Result<Session*> session(const EventView& event, const ViewBatch& batch);
     std::uint32_t join_speaker(const std::vector<std::string>& words);
@@ -74,7 +77,7 @@ class TextProject {
     Result<std::string> id_of(std::uint32_t slot, const ViewBatch& batch) const;
 
     // The gate: how alike a memory is to its predecessor, and to some earlier one.
-    Status measure_context(std::uint32_t slot, const Sections& sections, const ViewBatch& batch);
+    Status measure_context(std::uint32_t slot, const Sections& sections, ViewBatch& batch);
     std::uint32_t some_earlier(std::uint32_t slot) const;
     Result<std::uint64_t> likeness(const Weights& weights, std::uint32_t other, const ViewBatch& batch);
     Result<Weights> weigh(const Sections& sections, const ViewBatch& batch);
@@ -92,6 +95,7 @@ class TextProject {
     std::unordered_map<std::string, SpeakerState> speakers_;  // By the words of the name, joined.
     std::set<std::string> speakers_changed_;
     std::set<std::uint32_t> chunks_changed_;
+    std::map<std::uint32_t, BlockPast> chunk_pasts_;  // Of this batch.
     std::uint32_t chunk_changed_last_ = no_slot;
     std::uint32_t ids_chunk_ = no_slot;
     std::string ids_;

@@ -18,8 +18,8 @@ Error damaged(std::string_view what) {
     return {ErrorCode::data_loss, "the text index's " + std::string(what) + " cannot be read", {}};
 }
 
-// Of an entry: its ordinal less the one before in the chunk, flags, session, how many slots back `previous` is (0:
-// none); of a live one also length, speaker and share of questions.
+// Of a chunk: the seq of its last change. Of an entry: its ordinal less the one before in the chunk, flags, session,
+// how many slots back `previous` is (0: none); of a live one also length, speaker and share of questions.
 void encode_entry(const TextEntry& entry, std::uint32_t slot, Seq before, std::string& out) {
     put_varint(out, entry.ordinal.value - before.value);
     put_varint(out, (entry.live ? flag_live : 0) | (entry.spoken ? flag_spoken : 0) | (entry.asks ? flag_asks : 0));
@@ -49,9 +49,28 @@ bool decode_entry(RowReader& row, std::uint32_t slot, Seq before, TextEntry& ent
     return row.ok();
 }
 
+// What of an entry can change: flags; of a live one also length, speaker and share of questions.
+void encode_state(const TextEntry& entry, std::string& out) {
+    put_varint(out, (entry.live ? flag_live : 0) | (entry.asks ? flag_asks : 0));
+    if (!entry.live) return;
+    put_varint(out, entry.length);
+    put_varint(out, entry.speaker);
+    put_varint(out, entry.asked);
+}
+
+void decode_state(RowReader& row, TextEntry& entry) {
+    const auto flags = row.varint();
+    entry.live = (flags & flag_live) != 0;
+    entry.asks = (flags & flag_asks) != 0;
+    entry.length = entry.live ? row.number() : 0;
+    entry.speaker = entry.live ? row.number() : 0;
+    entry.asked = static_cast<std::uint8_t>(entry.live ? row.varint() : 0);
+}
+
 Status decode_chunk(std::string_view bytes, std::uint32_t chunk, TextTableEdit& edit) {
     if (chunk * TextTable::chunk_entries != edit.table().size()) return damaged("entries");
     RowReader row(bytes);
+    const Seq changed{row.varint()};
     Seq before{};
     while (!row.rest().empty()) {
         TextEntry entry;
@@ -61,6 +80,9 @@ Status decode_chunk(std::string_view bytes, std::uint32_t chunk, TextTableEdit& 
         before = entry.ordinal;
         edit.append(entry);
     }
+    if (edit.table().size() <= chunk * TextTable::chunk_entries) return damaged("entries");
+    edit.set_changed(chunk * TextTable::chunk_entries, changed);
+    edit.add_up(chunk);
     return Done{};
 }
 
@@ -94,13 +116,13 @@ std::optional<std::uint32_t> TextTable::slot_of(Seq ordinal) const {
 
 std::uint32_t TextTable::neighbour(std::uint32_t slot, int distance) const {
     const auto link = distance < 0 ? &TextEntry::previous : &TextEntry::next;
-    for (int step = distance < 0 ? -distance : distance; step > 0 && slot != no_slot; --step)
-        slot = (*this)[slot].*link;
-    return slot == no_slot || !(*this)[slot].live ? no_slot : slot;
+    for (int step = distance < 0 ? -distance : distance; step > 0 && slot < size_; --step) slot = (*this)[slot].*link;
+    return slot >= size_ || !(*this)[slot].live ? no_slot : slot;  // A link may lead past a table's moment.
 }
 
 std::string TextTable::encode_chunk(std::uint32_t chunk) const {
     std::string row;
+    put_varint(row, totals_[chunk].changed.value);
     Seq before{};
     const auto end = std::min(size_, (chunk + 1) * chunk_entries);
     for (auto slot = chunk * chunk_entries; slot < end; ++slot) {
@@ -108,6 +130,69 @@ std::string TextTable::encode_chunk(std::uint32_t chunk) const {
         before = (*this)[slot].ordinal;
     }
     return row;
+}
+
+std::string TextTable::was(std::uint32_t slot, const TextEntry& entry) {
+    std::string bytes;
+    put_varint(bytes, slot % chunk_entries);
+    encode_state(entry, bytes);
+    return bytes;
+}
+
+std::string TextTable::image(std::uint32_t chunk) const {
+    std::string bytes;
+    const auto end = std::min(size_, (chunk + 1) * chunk_entries);
+    for (auto slot = chunk * chunk_entries; slot < end; ++slot) encode_state((*this)[slot], bytes);
+    return bytes;
+}
+
+std::uint32_t TextTable::slots_up_to(Seq ordinal) const {
+    const auto after =
+        std::ranges::upper_bound(chunks_, ordinal, {}, [](const auto& chunk) { return (*chunk)[0].ordinal; });
+    if (after == chunks_.begin()) return 0;
+    const auto chunk = static_cast<std::uint32_t>(after - chunks_.begin() - 1);
+    const auto begin = chunks_[chunk]->begin();
+    const auto end = begin + std::min(chunk_entries, size_ - chunk * chunk_entries);
+    const auto at = std::ranges::upper_bound(begin, end, ordinal, {}, &TextEntry::ordinal);
+    return chunk * chunk_entries + static_cast<std::uint32_t>(at - begin);
+}
+
+Result<TextTable> TextTable::at(ViewIterator& rows, std::string_view prefix, Seq as_of) const {
+    TextTableEdit edit(*this);
+    edit.cut(slots_up_to(as_of));
+    auto& statistics = edit.statistics();
+    statistics = {};
+    for (std::uint32_t chunk = 0; chunk < edit.table().chunks_.size(); ++chunk) {
+        if (totals_[chunk].changed > as_of) {
+            const auto base = text_codec::key(prefix, 'w', chunk);
+            rows.seek(past_key(base, Seq{as_of.value + 1}));
+            const auto back = annal::rewind(rows, base, as_of);
+            if (!back) return back.error();
+            if (auto done = edit.rewind(chunk, *back); !done) return done.error();
+        }
+        statistics.memories += edit.table().totals_[chunk].memories;
+        statistics.length_total += edit.table().totals_[chunk].length;
+    }
+    const auto sums = text_codec::key(prefix, 'm');
+    rows.seek_for_prev(text_codec::key(prefix, 'm', edit.table().size() - 1));  // Of none: past them, and so of none.
+    if (edit.table().size() > 0 && rows.valid() && rows.key().starts_with(sums)) {
+        RowReader row(rows.value());
+        statistics.context_pairs = row.varint();
+        statistics.predecessor_sum = row.varint();
+        statistics.other_sum = row.varint();
+        if (!row.complete()) return damaged("statistics");
+    }
+    const auto gone = text_codec::key(prefix, 'q');
+    for (rows.seek(gone); rows.valid() && rows.key().starts_with(gone); rows.next()) {
+        RowReader row(rows.value());
+        std::vector<std::string> words;
+        while (!row.rest().empty()) words.emplace_back(row.bytes());
+        const auto number = text_codec::key_number(rows.key());
+        if (!row.ok() || number > counters_.speakers) return damaged("speakers");
+        edit.set_speaker(number, std::move(words));
+    }
+    if (auto done = rows.status(); !done) return done.error();
+    return edit.table();
 }
 
 std::string TextTable::encode_statistics() const {
@@ -170,10 +255,49 @@ std::uint32_t TextTableEdit::append(const TextEntry& added) {
     if (slot % TextTable::chunk_entries == 0) {
         owned_.push_back(std::make_shared<TextTable::Chunk>());
         table_.chunks_.push_back(owned_.back());
+        table_.totals_.emplace_back();
     }
     entry(slot) = added;
     if (added.previous != no_slot) entry(added.previous).next = slot;
     return slot;
+}
+
+void TextTableEdit::add_up(std::uint32_t chunk) {
+    auto& totals = table_.totals_[chunk];
+    totals.memories = totals.length = 0;
+    const auto end = std::min(table_.size_, (chunk + 1) * TextTable::chunk_entries);
+    for (auto slot = chunk * TextTable::chunk_entries; slot < end; ++slot) {
+        totals.memories += table_[slot].live ? 1 : 0;
+        totals.length += table_[slot].length;
+    }
+}
+
+void TextTableEdit::cut(std::uint32_t slots) {
+    const auto chunks = (slots + TextTable::chunk_entries - 1) / TextTable::chunk_entries;
+    table_.size_ = slots;
+    table_.chunks_.resize(chunks);
+    table_.totals_.resize(chunks);
+    owned_.resize(chunks);
+    if (chunks > 0) add_up(chunks - 1);
+}
+
+Status TextTableEdit::rewind(std::uint32_t chunk, const BlockRewind& back) {
+    const auto begin = chunk * TextTable::chunk_entries;
+    const auto end = std::min(table_.size_, begin + TextTable::chunk_entries);
+    if (back.image) {
+        RowReader row(*back.image);
+        for (auto slot = begin; slot < end; ++slot) decode_state(row, entry(slot));
+        if (!row.ok()) return damaged("entries");
+    }
+    for (const auto& was : back.was) {
+        RowReader row(was);
+        const auto slot = begin + row.number();
+        if (slot >= end) continue;  // Recorded later.
+        decode_state(row, entry(slot));
+        if (!row.complete()) return damaged("entries");
+    }
+    add_up(chunk);
+    return Done{};
 }
 
 void TextTableEdit::set_speaker(std::uint32_t number, std::vector<std::string> words) {

@@ -2,7 +2,7 @@
 // Immutable once published; a copy shares its chunks, so a new state costs what changed.
 #pragma once
 
-#include "view_store.h"
+#include "block_past.h"
 
 #include <annal/ids.h>
 #include <annal/result.h>
@@ -57,8 +57,19 @@ class TextTable {
         std::uint32_t speakers = 0;
     };
 
+    // Of a chunk.
+    struct Totals {
+        Seq changed;  // The last event that made an entry another than it was recorded; Seq{0}: none.
+        std::uint64_t memories = 0;
+        std::uint64_t length = 0;
+    };
+
     // Reads the rows of one project; empty when there are none. data_loss: they contradict each other.
     static Result<TextTable> load(ViewIterator& rows, std::string_view prefix);
+
+    // The table as it was when the log ended at `as_of`, of the same rows: costs two rows for each chunk that has
+    // changed since. Its speakers are those of all time.
+    Result<TextTable> at(ViewIterator& rows, std::string_view prefix, Seq as_of) const;
 
     std::uint32_t size() const { return size_; }  // Slots, the gone ones too.
     const TextEntry& operator[](std::uint32_t slot) const {
@@ -76,11 +87,17 @@ class TextTable {
 
     std::string encode_chunk(std::uint32_t chunk) const;
     std::string encode_statistics() const;
+    // What of an entry can change, for the chunk's past: of one, and of all.
+    static std::string was(std::uint32_t slot, const TextEntry& entry);
+    std::string image(std::uint32_t chunk) const;
 
  private:
     friend class TextTableEdit;
 
+    std::uint32_t slots_up_to(Seq ordinal) const;
+
     std::vector<std::shared_ptr<const Chunk>> chunks_;
+    std::vector<Totals> totals_;  // Of each chunk.
     std::uint32_t size_ = 0;
     TextStatistics statistics_;
     Counters counters_;
@@ -98,6 +115,11 @@ class TextTableEdit {
     TextStatistics& statistics() { return table_.statistics_; }
     TextTable::Counters& counters() { return table_.counters_; }
     void set_speaker(std::uint32_t number, std::vector<std::string> words);
+    void set_changed(std::uint32_t slot, Seq seq) { table_.totals_[slot / TextTable::chunk_entries].changed = seq; }
+    void add_up(std::uint32_t chunk);  // Its totals, after its entries changed.
+    void cut(std::uint32_t slots);     // What is beyond them.
+    // Makes a chunk what it was.
+    Status rewind(std::uint32_t chunk, const BlockRewind& back);
 
  private:
     TextTable table_;

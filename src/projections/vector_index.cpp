@@ -68,7 +68,7 @@ class Index final : public VectorIndex {
           builder_(builder_threads(), on_message_) {}
 
     std::string_view name() const override { return "vectors"; }
-    std::uint32_t version() const override { return 1; }
+    std::uint32_t version() const override { return 2; }
     std::string settings() const override {
         return embedder_ == nullptr ? std::string()
                                     : std::string(embedder_->model()) + " " + std::to_string(embedder_->dimension());
@@ -107,7 +107,7 @@ class Index final : public VectorIndex {
     Status put(VectorMemory& memory, std::string_view project, const NewVector& vector, ViewBatch& batch);
     Status drop(VectorMemory& memory, ViewBatch& batch);
     Status move(VectorMemory& memory, std::string_view project, ViewBatch& batch);
-    void change(VectorPartition& partition, Slot slot, RowState state, ViewBatch& batch);
+    void change(VectorPartition& partition, Slot slot, RowState state, ViewBatch& batch, Seq until = {});
     Result<std::shared_ptr<VectorPartition>> partition_for(const PartitionKey& key);
     Status compact(std::uint32_t number, ViewBatch& batch);
     Result<Slot> slot_of(const VectorMemory& memory) const;
@@ -137,6 +137,7 @@ class Index final : public VectorIndex {
     std::map<std::uint32_t, std::shared_ptr<VectorPartition>> touched_;
     std::vector<std::shared_ptr<VectorPartition>> made_;  // In this batch: new ones and compacted ones.
     Seq staged_{0};
+    Seq folding_{0};  // The event in hand.
 
     VectorBuilder builder_;  // Last: it stops before the rest goes.
 };
@@ -167,9 +168,10 @@ Status Index::load_partitions(const ViewSpace& space) {
     for (all->seek("p"); all->valid() && all->key().starts_with('p'); all->next()) {
         auto record = decode_partition(all->key(), all->value());
         if (!record) return Error{ErrorCode::data_loss, "the vector index's list of partitions is damaged", {}};
-        const auto& [number, generation, key, count] = *record;
+        const auto& [number, generation, key, count, made_at] = *record;
         auto partition = VectorPartition::open(stem(number, generation), number, generation, key, count, team);
         if (!partition) return partition.error();
+        (*partition)->made_at = made_at;
         working_[key] = *partition;
         numbered_[number] = *partition;
         number_last_ = std::max(number_last_, number);
@@ -181,12 +183,13 @@ Status Index::load_states(const ViewSpace& space) {
     const auto all = space.iterate();
     for (all->seek("s"); all->valid() && all->key().starts_with('s'); all->next()) {
         const auto key = decode_slot(all->key());
-        const auto value = all->value();
+        const auto record = decode_slot_record(all->value());
         const auto at = key ? numbered_.find(key->partition) : numbered_.end();
         const bool known = at != numbered_.end() && at->second->generation == key->generation &&
-                           key->slot < at->second->size() && value.size() == 1 && (value[0] == 1 || value[0] == 2);
+                           key->slot < at->second->size() && record;
         if (!known) return Error{ErrorCode::data_loss, "the vector index's list of slots is damaged", {}};
-        at->second->change(key->slot, static_cast<RowState>(value[0]));
+        at->second->set_since(key->slot, record->since);
+        if (record->state != RowState::live) at->second->change(key->slot, record->state, record->until);
     }
     for (const auto& [number, partition] : numbered_) partition->publish();
     return all->status();
@@ -194,7 +197,7 @@ Status Index::load_states(const ViewSpace& space) {
 
 void Index::load_graphs() {
     for (const auto& [number, partition] : numbered_) {
-        if (partition->size() >= VectorPartition::graph_slots_min) {
+        if (!partition->key.past && partition->size() >= VectorPartition::graph_slots_min) {
             const auto loaded = partition->load_graph();
             if (!loaded && on_message_)
                 on_message_("warning", loaded.error().message + ": it is built anew, searches scan meanwhile");
@@ -234,13 +237,14 @@ Status Index::reset() {
 
 Status Index::apply(std::span<const EventView> events, ViewBatch& batch) {
     for (const auto& event : events) {
+        folding_ = event.seq();
         if (auto folded = fold(event, batch); !folded) return folded;
         staged_ = event.seq();
     }
     for (const auto& [number, partition] : touched_) {
         if (auto flushed = partition->flush(); !flushed) return flushed;
-        batch.put(partition_key(number),
-                  encode(PartitionRecord{number, partition->generation, partition->key, partition->size()}));
+        batch.put(partition_key(number), encode(PartitionRecord{number, partition->generation, partition->key,
+                                                                partition->size(), partition->made_at}));
     }
     return Done{};
 }
@@ -341,31 +345,33 @@ Result<Slot> Index::slot_of(const VectorMemory& memory) const {
     return *slot;
 }
 
-void Index::change(VectorPartition& partition, Slot slot, RowState state, ViewBatch& batch) {
-    partition.change(slot, state);
+void Index::change(VectorPartition& partition, Slot slot, RowState state, ViewBatch& batch, Seq until) {
+    partition.change(slot, state, until);
     touched_[partition.number] = numbered_.at(partition.number);
     const auto key = slot_key({partition.number, partition.generation, slot});
-    if (state == RowState::live)
+    const auto since = partition.since(slot);
+    if (state == RowState::live && since == partition.ordinal(slot))
         batch.erase(key);
     else
-        batch.put(key, std::string(1, static_cast<char>(state)));
+        batch.put(key, encode(SlotRecord{state, since, until}));
 }
 
-// The memory's vector from here on, in a new slot; the row it had is garbage.
+// The memory's vector from here on, in a new slot; the row it had is of the past.
 Status Index::put(VectorMemory& memory, std::string_view project, const NewVector& vector, ViewBatch& batch) {
     const auto old = memory;
     const auto partition = partition_for({std::string(project), memory.kind, std::string(vector.model),
-                                          static_cast<std::uint32_t>(vector.values.size())});
+                                          static_cast<std::uint32_t>(vector.values.size()), false});
     if (!partition) return partition.error();
     const auto old_slot = old.partition == 0 ? Result<Slot>(Slot{0}) : slot_of(old);
     if (!old_slot) return old_slot.error();
-    const auto slot = (*partition)->append(memory.ordinal, vector.values);
+    const auto slot = (*partition)->append(memory.ordinal, folding_, vector.values);
     if (!slot) return slot.error();
     memory.partition = (*partition)->number;
     touched_[memory.partition] = *partition;
-    if (memory.forgotten) change(**partition, *slot, RowState::hidden, batch);
+    if (memory.forgotten || folding_ != memory.ordinal)
+        change(**partition, *slot, memory.forgotten ? RowState::hidden : RowState::live, batch);
     if (old.partition == 0) return Done{};
-    change(*numbered_.at(old.partition), *old_slot, RowState::replaced, batch);
+    change(*numbered_.at(old.partition), *old_slot, RowState::replaced, batch, folding_);
     return compact(old.partition, batch);
 }
 
@@ -375,7 +381,7 @@ Status Index::drop(VectorMemory& memory, ViewBatch& batch) {
     if (!slot) return slot.error();
     const auto number = memory.partition;
     memory.partition = 0;
-    change(*numbered_.at(number), *slot, RowState::replaced, batch);
+    change(*numbered_.at(number), *slot, RowState::replaced, batch, folding_);
     return compact(number, batch);
 }
 
@@ -394,13 +400,15 @@ Result<std::shared_ptr<VectorPartition>> Index::partition_for(const PartitionKey
     auto partition = VectorPartition::create(stem(number, 0), number, 0, key);
     if (!partition) return partition.error();
     number_last_ = number;
+    (*partition)->made_at = folding_;
     made_.push_back(*partition);
     working_[key] = *partition;
     numbered_[number] = *partition;
     return *partition;
 }
 
-// When half of the rows are garbage, the others go to a new generation, by ordinal. Decided after each event, so that a
+// When half of the rows are replaced, they go to the partition's past, and the others to a new generation, by ordinal.
+// Decided after each event, so that a
 // replay does it at the same one.
 Status Index::compact(std::uint32_t number, ViewBatch& batch) {
     const auto old = numbered_.at(number);
@@ -408,21 +416,33 @@ Status Index::compact(std::uint32_t number, ViewBatch& batch) {
     if (auto flushed = old->flush(); !flushed) return flushed;
     auto compacted = VectorPartition::create(stem(number, old->generation + 1), number, old->generation + 1, old->key);
     if (!compacted) return compacted.error();
+    (*compacted)->made_at = old->made_at;
     made_.push_back(*compacted);
+    auto past_key = old->key;
+    past_key.past = true;
+    const auto past = partition_for(past_key);
+    if (!past) return past.error();
+    (*past)->made_at = old->made_at;
     std::vector<Slot> kept;
     for (Slot slot = 0; slot < old->size(); ++slot) {
-        const auto state = old->state(slot);
-        if (state != RowState::live) batch.erase(slot_key({number, old->generation, slot}));
-        if (state != RowState::replaced) kept.push_back(slot);
+        batch.erase(slot_key({number, old->generation, slot}));
+        if (old->state(slot) != RowState::replaced) {
+            kept.push_back(slot);
+            continue;
+        }
+        const auto to = (*past)->append(old->ordinal(slot), old->since(slot), old->floats(slot));
+        if (!to) return to.error();
+        change(**past, *to, RowState::replaced, batch, old->staged_until(slot));
     }
     std::sort(kept.begin(), kept.end(), [&](Slot a, Slot b) { return old->ordinal(a) < old->ordinal(b); });
     working_[old->key] = *compacted;
     numbered_[number] = *compacted;
     touched_[number] = *compacted;
     for (const auto slot : kept) {
-        const auto to = (*compacted)->append(old->ordinal(slot), old->floats(slot));
+        const auto to = (*compacted)->append(old->ordinal(slot), old->since(slot), old->floats(slot));
         if (!to) return to.error();
-        if (old->state(slot) == RowState::hidden) change(**compacted, *to, RowState::hidden, batch);
+        if (old->state(slot) == RowState::hidden || old->since(slot) != old->ordinal(slot))
+            change(**compacted, *to, old->state(slot), batch);
     }
     return Done{};
 }
@@ -472,25 +492,40 @@ Status Index::save() {
 }
 
 Result<std::string> Index::digest() const {
+    struct Row {
+        const VectorPartition* of;
+        Slot slot;
+    };
     Digest digest;
-    for (const auto& [key, partition] : published()) {
-        std::vector<Slot> kept;
-        for (Slot slot = 0; slot < partition->published(); ++slot)
-            if (partition->state(slot) != RowState::replaced) kept.push_back(slot);
-        if (kept.empty()) continue;
-        std::sort(kept.begin(), kept.end(),
-                  [&of = *partition](Slot a, Slot b) { return of.ordinal(a) < of.ordinal(b); });
+    const auto all = published();
+    for (auto at = all.begin(); at != all.end();) {
+        const auto& key = at->first;
+        std::vector<Row> rows;  // With those of the past, which follow: which were moved there depends on when.
+        auto next = at;
+        for (; next != all.end(); ++next) {
+            auto its = next->first;
+            its.past = key.past;
+            if (its != key) break;
+            for (Slot slot = 0; slot < next->second->published(); ++slot) rows.push_back({next->second.get(), slot});
+        }
+        std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+            return std::pair(a.of->ordinal(a.slot), a.of->since(a.slot)) <
+                   std::pair(b.of->ordinal(b.slot), b.of->since(b.slot));
+        });
         digest.add(key.project);
         digest.add(static_cast<std::uint64_t>(key.kind));
         digest.add(key.model);
         digest.add(std::uint64_t{key.dimension});
-        digest.add(std::uint64_t{kept.size()});
-        for (const auto slot : kept) {
-            digest.add(partition->ordinal(slot).value);
-            digest.add(static_cast<std::uint64_t>(partition->state(slot)));
-            const auto row = partition->floats(slot);
+        digest.add(std::uint64_t{rows.size()});
+        for (const auto& [of, slot] : rows) {
+            digest.add(of->ordinal(slot).value);
+            digest.add(static_cast<std::uint64_t>(of->state(slot)));
+            digest.add(of->since(slot).value);
+            digest.add(of->until(slot).value);
+            const auto row = of->floats(slot);
             digest.add(row.data(), row.size_bytes());
         }
+        at = next;
     }
     return digest.hex();
 }
@@ -517,7 +552,7 @@ std::uint64_t Index::unlinked() const {
 std::vector<std::shared_ptr<VectorPartition>> Index::published_of(std::string_view project) const {
     std::vector<std::shared_ptr<VectorPartition>> of_project;
     const std::shared_lock lock(published_mutex_);
-    for (auto at = published_.lower_bound({std::string(project), Kind{}, {}, 0});
+    for (auto at = published_.lower_bound({std::string(project), Kind{}, {}, 0, false});
          at != published_.end() && at->first.project == project; ++at)
         of_project.push_back(at->second);
     return of_project;
@@ -546,7 +581,9 @@ void Index::give_back(std::unique_ptr<SearchScratch> scratch) const {
 
 Result<VectorAnswer> Index::search(const VectorQuery& query) const {
     auto partitions = published_of(query.project);
-    std::erase_if(partitions, [&](const auto& its) { return its->key.model != query.model; });
+    std::erase_if(partitions, [&](const auto& its) {
+        return its->key.model != query.model || (query.as_of ? its->made_at > *query.as_of : its->key.past);
+    });
     if (partitions.empty()) {
         std::string known;
         for (const auto& model : models(query.project)) known += (known.empty() ? "" : ", ") + model;
@@ -567,13 +604,18 @@ Result<VectorAnswer> Index::search(const VectorQuery& query) const {
     auto scratch = take_scratch();
     scratch->probe.set(query.vector);
     for (const auto& partition : partitions) {
-        if (const auto waiting = partition->unlinked(); waiting > unlinked_noted)
+        if (const auto waiting = partition->unlinked(); !query.as_of && waiting > unlinked_noted)
             answer.degraded.push_back("the vector graph of kind " + std::string(to_string(partition->key.kind)) +
                                       " is being built: " + std::to_string(waiting) + " vectors are scanned");
-        partition->search({query.vector, query.limit, query.passing}, *scratch, answer.hits);
+        PartitionQuery its{query.vector, query.limit, query.passing};
+        its.as_of = query.as_of;
+        partition->search(its, *scratch, answer.hits);
     }
     give_back(std::move(scratch));
     std::sort(answer.hits.begin(), answer.hits.end(), nearer);
+    // A row that is just being moved to the past may be met in both places.
+    const auto same = [](const VectorHit& a, const VectorHit& b) { return a.ordinal == b.ordinal; };
+    answer.hits.erase(std::unique(answer.hits.begin(), answer.hits.end(), same), answer.hits.end());
     if (answer.hits.size() > query.limit) answer.hits.resize(query.limit);
     return answer;
 }

@@ -1,7 +1,8 @@
 // Nearest neighbours by cosine, per partition: one project, kind, model and dimension. Exact while a partition is small
 // or a filter leaves few; a graph (hnswlib, int8 codes) with exact rerank when big. The float rows are stored once, in
-// a mapped file; codes and graph are made from them. Nothing is ever inserted in a slot twice. Threads: searches come
-// from any thread, and go on while the projector inserts.
+// a mapped file; codes and graph are made from them. Nothing is ever inserted in a slot twice. A vector that was
+// replaced stays, out of the graph, for searches as of a seq at which its memory had it. Threads: searches come from
+// any thread, and go on while the projector inserts.
 #pragma once
 
 #include "memory_view.h"
@@ -13,6 +14,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,6 +39,9 @@ struct VectorQuery {
     std::span<const float> vector;        // Unit length.
     std::size_t limit = 10;               // Never fewer hits than min(limit, memories that pass).
     const OrdinalSet* passing = nullptr;  // Null: all live ones.
+    // The vectors that memories had then, by an exact scan; which memories were live then, `passing` says. At most
+    // applied().
+    std::optional<Seq> as_of{};
 };
 
 struct VectorAnswer {

@@ -9,6 +9,8 @@ namespace annal {
 namespace {
 
 constexpr std::size_t unwritten_bytes_max = std::size_t{4} << 20;
+constexpr Slot zone_slots = 1024;
+constexpr std::size_t batch_slots = 32;  // Fetched together, then measured.
 
 std::filesystem::path with(const std::filesystem::path& stem, const char* extension) {
     auto path = stem;
@@ -69,7 +71,7 @@ Result<std::shared_ptr<VectorPartition>> VectorPartition::open(std::filesystem::
     auto partition = std::shared_ptr<VectorPartition>(
         new VectorPartition(std::move(stem), number, generation, std::move(key), *std::move(rows)));
     auto& its = *partition;
-    if (!its.codes_.reserve(count) || !its.gone_.reserve(count)) return no_memory();
+    if (!its.codes_.reserve(count) || !its.reserve_states(count)) return no_memory();
     constexpr Slot task_slots = 1024;
     std::atomic<bool> intact{true};
     team.run((count + task_slots - 1) / task_slots, [&](std::size_t task, std::size_t) {
@@ -83,32 +85,46 @@ Result<std::shared_ptr<VectorPartition>> VectorPartition::open(std::filesystem::
     for (Slot slot = 0; slot < count; ++slot)
         if (!its.ordinals_.append(its.rows_->ordinal(slot))) return no_memory();
     its.written_ = count;
-    its.publish();
     return partition;
 }
 
-Result<Slot> VectorPartition::append(Seq ordinal, std::span<const float> vector) {
+bool VectorPartition::reserve_states(std::size_t slots) {
+    return gone_.reserve(slots) && since_.reserve(slots) && until_.reserve(slots) &&
+           zones_.reserve((slots + zone_slots - 1) / zone_slots);
+}
+
+Result<Slot> VectorPartition::append(Seq ordinal, Seq since, std::span<const float> vector) {
     const auto slot = ordinals_.size();
-    if (!codes_.reserve(std::size_t{slot} + 1) || !gone_.reserve(std::size_t{slot} + 1) || !ordinals_.append(ordinal))
+    if (!codes_.reserve(std::size_t{slot} + 1) || !reserve_states(std::size_t{slot} + 1) || !ordinals_.append(ordinal))
         return no_memory();
     codes_.set(slot, vector);
+    set_since(slot, since);
     rows_->encode(ordinal, vector, unwritten_);
     if (unwritten_.size() >= unwritten_bytes_max)
         if (auto flushed = flush(); !flushed) return flushed.error();
     return slot;
 }
 
-void VectorPartition::change(Slot slot, RowState to) {
+void VectorPartition::change(Slot slot, RowState to, Seq until) {
     if (state(slot) == RowState::replaced) --replaced_;
     if (to == RowState::replaced) ++replaced_;
-    changes_[slot] = to;
+    changes_[slot] = {to, until};
+}
+
+void VectorPartition::set_since(Slot slot, Seq since) {
+    since_[slot] = since == ordinals_[slot] ? 0 : since.value;
 }
 
 RowState VectorPartition::state(Slot slot) const {
-    if (const auto change = changes_.find(slot); change != changes_.end()) return change->second;
+    if (const auto change = changes_.find(slot); change != changes_.end()) return change->second.state;
     return slot < count_.load(std::memory_order_relaxed)
                ? static_cast<RowState>(gone_[slot].load(std::memory_order_relaxed) & 3)
                : RowState::live;
+}
+
+Seq VectorPartition::staged_until(Slot slot) const {
+    const auto change = changes_.find(slot);
+    return change != changes_.end() ? change->second.until : until(slot);
 }
 
 Status VectorPartition::flush() {
@@ -123,7 +139,20 @@ void VectorPartition::publish() {
     const auto before = count_.load(std::memory_order_relaxed);
     const auto count = ordinals_.size();
     auto live = live_.load(std::memory_order_relaxed) + (count - before);
-    for (const auto& [slot, state] : changes_) {
+    for (auto slot = before; slot < count; ++slot) {
+        auto& least = zones_[slot / zone_slots].since_least;
+        const auto known = slot % zone_slots == 0 ? since(slot).value : least.load(std::memory_order_relaxed);
+        least.store(std::min(known, since(slot).value), std::memory_order_relaxed);
+    }
+    for (const auto& [slot, change] : changes_) {
+        const auto [state, until] = change;
+        if (state == RowState::replaced) {
+            auto& zone = zones_[slot / zone_slots];
+            zone.until_greatest.store(std::max(zone.until_greatest.load(std::memory_order_relaxed), until.value),
+                                      std::memory_order_relaxed);
+            zone.ended.fetch_add(1, std::memory_order_release);  // A reader that counts it knows its until.
+            until_[slot].store(until.value, std::memory_order_relaxed);
+        }
         if (gone_[slot].load(std::memory_order_relaxed) == 0) --live;
         if (state == RowState::live) ++live;
         const auto gone = state == RowState::live ? 0 : count << 2 | static_cast<std::uint32_t>(state);
@@ -141,8 +170,8 @@ void VectorPartition::discard() {
     written_ = ordinals_.size();
     const auto changed = std::move(changes_);
     changes_.clear();
-    for (const auto& [slot, state_dropped] : changed) {
-        if (state_dropped == RowState::replaced) --replaced_;
+    for (const auto& [slot, dropped] : changed) {
+        if (dropped.state == RowState::replaced) --replaced_;
         if (slot < ordinals_.size() && state(slot) == RowState::replaced) ++replaced_;
     }
 }
@@ -172,28 +201,54 @@ bool VectorPartition::walk(const PartitionQuery& query, std::size_t possible, co
     return false;
 }
 
+void VectorPartition::measure(std::size_t depth, SearchScratch& scratch) const {
+    scratch.distances.resize(batch_slots);
+    scratch.probe.distances(vector_kernels(), codes_, scratch.batch, scratch.distances.data());
+    for (std::size_t i = 0; i < scratch.batch.size(); ++i)
+        offer(scratch.nearest, depth, {scratch.distances[i], scratch.batch[i]});
+    scratch.batch.clear();
+}
+
 void VectorPartition::scan(const OrdinalSet* passing, Slot begin, Slot end, std::size_t depth,
                            SearchScratch& scratch) const {
-    constexpr std::size_t batch_slots = 32;  // Fetched together, then measured.
-    const auto measure = [&] {
-        scratch.distances.resize(batch_slots);
-        scratch.probe.distances(vector_kernels(), codes_, scratch.batch, scratch.distances.data());
-        for (std::size_t i = 0; i < scratch.batch.size(); ++i)
-            offer(scratch.nearest, depth, {scratch.distances[i], scratch.batch[i]});
-        scratch.batch.clear();
-    };
     const auto visit = [&](Slot slot) {
         if (slot < begin || slot >= end || !is_live(slot, end)) return;
         codes_.prefetch(slot);
         scratch.batch.push_back(slot);
-        if (scratch.batch.size() == batch_slots) measure();
+        if (scratch.batch.size() == batch_slots) measure(depth, scratch);
     };
     scratch.batch.clear();
     if (passing != nullptr)
         ordinals_.for_each(*passing, visit);
     else
         for (auto slot = begin; slot < end; ++slot) visit(slot);
-    measure();
+    measure(depth, scratch);
+}
+
+bool VectorPartition::was_valid(Slot slot, Seq as_of) const {
+    const auto ended = until(slot);
+    return since(slot) <= as_of && (ended == Seq{0} || ended > as_of);
+}
+
+void VectorPartition::scan_as_of(const PartitionQuery& query, Seq as_of, Slot count, SearchScratch& scratch) const {
+    const auto possible = query.passing == nullptr ? count : std::min<std::size_t>(count, query.passing->size());
+    const auto depth = rerank_depth(query.limit, possible);
+    scratch.batch.clear();
+    for (Slot begin = 0; begin < count; begin += zone_slots) {
+        const auto& zone = zones_[begin / zone_slots];
+        if (zone.since_least.load(std::memory_order_relaxed) > as_of.value) continue;
+        if (zone.ended.load(std::memory_order_acquire) == zone_slots &&
+            zone.until_greatest.load(std::memory_order_relaxed) <= as_of.value)
+            continue;
+        for (auto slot = begin; slot < std::min(begin + zone_slots, count); ++slot) {
+            if (!was_valid(slot, as_of)) continue;
+            if (query.passing != nullptr && !query.passing->contains(ordinals_[slot])) continue;
+            codes_.prefetch(slot);
+            scratch.batch.push_back(slot);
+            if (scratch.batch.size() == batch_slots) measure(depth, scratch);
+        }
+    }
+    measure(depth, scratch);
 }
 
 void VectorPartition::rerank(const PartitionQuery& query, SearchScratch& scratch, std::vector<VectorHit>& hits) const {
@@ -217,9 +272,13 @@ void VectorPartition::search(const PartitionQuery& query, SearchScratch& scratch
     const auto view = graph_.view();  // Before the count, which is never behind it.
     const auto count = published();
     if (count == 0 || query.limit == 0) return;
+    scratch.nearest.clear();
+    if (query.as_of) {
+        scan_as_of(query, *query.as_of, count, scratch);
+        return rerank(query, scratch, hits);
+    }
     const std::size_t live = live_.load(std::memory_order_relaxed);
     const auto possible = query.passing == nullptr ? live : std::min(live, ordinals_.count(*query.passing));
-    scratch.nearest.clear();
     if (walk(query, possible, view, count, scratch)) {
         scan(query.passing, view.linked, count, rerank_depth(query.limit), scratch);
     } else {
@@ -237,7 +296,7 @@ bool VectorPartition::link(WorkTeam& team) {
 Slot VectorPartition::unlinked() const {
     const auto linked = graph_.linked();  // Before the count, which is never behind it.
     const auto count = published();
-    if (count < graph_slots_min) return 0;
+    if (key.past || count < graph_slots_min) return 0;
     return (count - linked) / static_cast<Slot>(graph_.block()) * static_cast<Slot>(graph_.block());
 }
 

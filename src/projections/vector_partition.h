@@ -1,7 +1,9 @@
 // The vectors of one project, kind, model and dimension: rows on disk, their codes, ordinals and graph in memory.
-// Each row is live (found), hidden (its memory is forgotten: kept for a restore) or replaced (garbage until
-// compaction). Threads: stage, change, flush, publish and discard are the projector's thread's; link and save the
-// builder's; searches come from any number of others meanwhile and see one published moment, whole.
+// Each row is live (found), hidden (its memory is forgotten: kept for a restore) or replaced: its memory has another
+// one now, or none. A replaced row was its memory's vector from one event to another, and a search as of a seq between
+// them finds it; compaction moves it to a partition of past rows, which has no graph. Threads: stage, change, flush,
+// publish and discard are the projector's thread's; link and save the builder's; searches come from any number of
+// others meanwhile and see one published moment, whole.
 #pragma once
 
 #include "vector_graph.h"
@@ -22,6 +24,7 @@ struct PartitionKey {
     Kind kind{};
     std::string model;
     std::uint32_t dimension = 0;
+    bool past = false;  // Of replaced rows alone.
     auto operator<=>(const PartitionKey&) const = default;
 };
 
@@ -41,6 +44,9 @@ struct PartitionQuery {
     std::size_t limit = 10;
     const OrdinalSet* passing = nullptr;
     std::size_t breadth = 100;  // Of a walk where every slot passes.
+    // A scan of the rows that were their memories' vectors then, live or not; whether a memory was forgotten is for
+    // `passing` to say.
+    std::optional<Seq> as_of{};
 };
 
 class VectorPartition {
@@ -51,7 +57,8 @@ class VectorPartition {
     // `stem`: the path of its files, without ".rows" and ".graph".
     static Result<std::shared_ptr<VectorPartition>> create(std::filesystem::path stem, std::uint32_t number,
                                                            std::uint32_t generation, PartitionKey key);
-    // With `count` rows, all live, and no graph yet. data_loss: they are not there, or one fails its checksum.
+    // With `count` rows, staged, all live since their memories were recorded, and no graph yet. data_loss: they are not
+    // there, or one fails its checksum.
     static Result<std::shared_ptr<VectorPartition>> open(std::filesystem::path stem, std::uint32_t number,
                                                          std::uint32_t generation, PartitionKey key, Slot count,
                                                          WorkTeam& team);
@@ -59,16 +66,24 @@ class VectorPartition {
     const PartitionKey key;
     const std::uint32_t number;
     const std::uint32_t generation;
+    Seq made_at;  // By the event of that seq, in its first generation. Set before others know of it.
 
     // Staged: seen by these calls, by searches only once published.
-    Result<Slot> append(Seq ordinal, std::span<const float> vector);
+    Result<Slot> append(Seq ordinal, Seq since, std::span<const float> vector);
     std::optional<Slot> find(Seq ordinal) const { return ordinals_.find(ordinal); }
-    void change(Slot slot, RowState state);
+    void change(Slot slot, RowState state, Seq until = {});  // `until`: the event that replaced it.
+    void set_since(Slot slot, Seq since);                    // Of one not yet published.
     RowState state(Slot slot) const;
+    Seq staged_until(Slot slot) const;
     Slot size() const { return ordinals_.size(); }
     std::size_t replaced() const { return replaced_; }
     Seq ordinal(Slot slot) const { return ordinals_[slot]; }
-    std::span<const float> floats(Slot slot) const { return rows_->floats(slot); }  // Of a flushed one.
+    Seq since(Slot slot) const {
+        const auto since = since_[slot];
+        return since == 0 ? ordinals_[slot] : Seq{since};
+    }
+    Seq until(Slot slot) const { return Seq{until_[slot].load(std::memory_order_relaxed)}; }  // Seq{0}: still.
+    std::span<const float> floats(Slot slot) const { return rows_->floats(slot); }            // Of a flushed one.
 
     Status flush();  // Everything that was appended is in the file.
     void publish();
@@ -99,10 +114,14 @@ class VectorPartition {
  private:
     VectorPartition(std::filesystem::path stem, std::uint32_t number, std::uint32_t generation, PartitionKey key,
                     std::unique_ptr<VectorRows> rows);
+    bool reserve_states(std::size_t slots);
     bool worth_walking(std::size_t possible, Slot linked, std::size_t breadth) const;
     bool walk(const PartitionQuery& query, std::size_t possible, const VectorGraph::View& view, Slot count,
               SearchScratch& scratch) const;
     void scan(const OrdinalSet* passing, Slot begin, Slot end, std::size_t depth, SearchScratch& scratch) const;
+    void scan_as_of(const PartitionQuery& query, Seq as_of, Slot count, SearchScratch& scratch) const;
+    void measure(std::size_t depth, SearchScratch& scratch) const;  // The batch.
+    bool was_valid(Slot slot, Seq as_of) const;
     void rerank(const PartitionQuery& query, SearchScratch& scratch, std::vector<VectorHit>& hits) const;
 
     std::filesystem::path stem_;
@@ -112,13 +131,26 @@ class VectorPartition {
     // 0: live. Else state | 4 * the count of slots from which on it is so: a search of an earlier moment still finds
     // it.
     SlotArray<std::atomic<std::uint32_t>> gone_;
+    SlotArray<std::uint64_t> since_;  // 0: since its memory was recorded.
+    SlotArray<std::atomic<std::uint64_t>> until_;
+    // Of 1024 slots each, so that those of other times are passed over together.
+    struct Zone {
+        std::atomic<std::uint64_t> since_least;
+        std::atomic<std::uint64_t> until_greatest;
+        std::atomic<std::uint32_t> ended;  // Slots that were replaced.
+    };
+    SlotArray<Zone> zones_;
     VectorGraph graph_;
     std::atomic<Slot> count_{0};
     std::atomic<Slot> live_{0};
 
     std::vector<std::byte> unwritten_;  // Encoded rows behind written_.
     Slot written_ = 0;
-    std::map<Slot, RowState> changes_;
+    struct Change {
+        RowState state{};
+        Seq until;
+    };
+    std::map<Slot, Change> changes_;
     std::size_t replaced_ = 0;
 
     std::mutex building_;

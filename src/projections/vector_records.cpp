@@ -98,8 +98,10 @@ std::string encode(const PartitionRecord& record) {
     put(out, static_cast<std::uint64_t>(record.key.kind));
     put(out, record.key.model);
     put(out, record.key.dimension);
+    put(out, std::uint64_t{record.key.past});
     put(out, record.generation);
     put(out, record.count);
+    put(out, record.made_at.value);
     return out;
 }
 
@@ -113,8 +115,10 @@ std::optional<PartitionRecord> decode_partition(std::string_view key, std::strin
     record.key.kind = static_cast<Kind>(reader.number_up_to(kind_count - 1));
     record.key.model = reader.text(reader.number());
     record.key.dimension = reader.number_up_to(limits::embedding_dimension_max);
+    record.key.past = reader.number_up_to(1) == 1;
     record.generation = reader.number_up_to(any_32);
     record.count = reader.number_up_to(slots_max);
+    record.made_at = Seq{reader.number()};
     return keys.whole() && reader.whole() && record.key.dimension > 0 ? std::optional(record) : std::nullopt;
 }
 
@@ -133,6 +137,23 @@ std::optional<SlotKey> decode_slot(std::string_view key) {
     slot.partition = reader.fixed();
     slot.generation = reader.fixed();
     slot.slot = reader.fixed();
+    return reader.whole() ? std::optional(slot) : std::nullopt;
+}
+
+std::string encode(const SlotRecord& slot) {
+    std::string out;
+    put(out, static_cast<std::uint64_t>(slot.state));
+    put(out, slot.since.value);
+    put(out, slot.until.value);
+    return out;
+}
+
+std::optional<SlotRecord> decode_slot_record(std::string_view value) {
+    Reader reader(value);
+    SlotRecord slot;
+    slot.state = static_cast<RowState>(reader.number_up_to(static_cast<std::uint64_t>(RowState::replaced)));
+    slot.since = Seq{reader.number()};
+    slot.until = Seq{reader.number()};
     return reader.whole() ? std::optional(slot) : std::nullopt;
 }
 

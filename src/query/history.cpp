@@ -98,7 +98,65 @@ struct Changes {
     }
 };
 
+Json described(const Memory& memory) {
+    Json json{{"content", memory.content}};
+    const auto put_field = [&](const char* name, const auto& value) {
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::optional<std::int64_t>>)
+            json[name] = value ? Json(*value) : Json(nullptr);
+        else
+            json[name] = value;
+    };
+    std::visit([&](const auto& typed) { visit_fields(typed, put_field); }, memory.fields);
+    const auto put_time = [&](const char* name, const std::optional<Timestamp>& time) {
+        json[name] = time ? Json(to_string(*time)) : Json(nullptr);
+    };
+    json["tags"] = memory.tags;
+    json["metadata"] = parsed(memory.metadata);
+    json["claim"] = to_string(memory.claim);
+    json["confidence"] = memory.confidence;
+    json["occurrence_count"] = memory.occurrence_count;
+    json["success_count"] = memory.success_count;
+    put_time("occurred_at", memory.occurred_at);
+    put_time("valid_from", memory.valid_from);
+    put_time("valid_to", memory.valid_to);
+    put_time("expires_at", memory.expires_at);
+    put_time("verified_at", memory.verified_at);
+    json["superseded_by"] = memory.superseded_by ? Json(to_string(*memory.superseded_by)) : Json(nullptr);
+    json["forgotten"] = memory.forgotten;
+    const bool has_vector = !memory.embedding_model.empty();
+    json["embedding_model"] = has_vector ? Json(memory.embedding_model) : Json(nullptr);
+    json["embedding_dimension"] = has_vector ? Json(memory.embedding_dimension) : Json(nullptr);
+    return json;
+}
+
 }  // namespace
+
+std::vector<FieldChange> differences(const Memory& was, const Memory& is) {
+    const auto before = described(was);
+    const auto after = described(is);
+    std::vector<FieldChange> all;
+    for (const auto& [name, value] : after.items())  // A memory's kind is for good, so both have the same fields.
+        if (before[name] != value) all.push_back({name, before[name].dump(), value.dump()});
+    return all;
+}
+
+std::optional<DiffEntry> difference(const std::optional<Memory>& was, Memory is) {
+    DiffEntry entry;
+    if (was) {
+        entry.from_version = was->version;
+        entry.differences = differences(*was, is);
+        if (entry.differences.empty()) return std::nullopt;
+    }
+    const bool was_forgotten = was && was->forgotten;
+    const bool was_superseded = was && was->superseded_by.has_value();
+    entry.kind = is.forgotten && !was_forgotten        ? DiffKind::forgotten
+                 : is.superseded_by && !was_superseded ? DiffKind::superseded
+                 : !was                                ? DiffKind::added
+                 : was_forgotten && !is.forgotten      ? DiffKind::restored
+                                                       : DiffKind::changed;
+    entry.memory = std::move(is);
+    return entry;
+}
 
 HistoryEntry to_history_entry(const EventView& event) {
     MemoryEvent unpacked = event.unpack();

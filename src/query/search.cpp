@@ -56,11 +56,13 @@ std::vector<Candidate> fuse(const std::vector<TextHit>& texts, const std::vector
 // What the arms of one request give, `depth` deep.
 class Arms {
  public:
-    Arms(const SearchSources& sources, const SearchRequest& request, const OrdinalSet* passing)
+    Arms(const SearchSources& sources, const SearchRequest& request, std::optional<Seq> as_of,
+         const OrdinalSet* passing)
         : sources_(sources),
           request_(request),
+          as_of_(as_of),
           passing_(passing),
-          texts_(sources.texts.reader(request.scope.project)) {}
+          texts_(sources.texts.reader(request.scope.project, as_of)) {}
 
     Seq text_applied() const { return texts_->applied(); }
 
@@ -73,12 +75,14 @@ class Arms {
                                         .model = vector.model,
                                         .vector = vector.values,
                                         .limit = depth,
-                                        .passing = passing_});
+                                        .passing = passing_,
+                                        .as_of = as_of_});
     }
 
  private:
     const SearchSources& sources_;
     const SearchRequest& request_;
+    std::optional<Seq> as_of_;
     const OrdinalSet* passing_;
     std::unique_ptr<TextIndex::Reader> texts_;
 };
@@ -129,7 +133,7 @@ Result<std::optional<Embedding>> query_vector(const SearchSources& sources, cons
 }  // namespace
 
 Result<SearchAnswer> search(const SearchSources& sources, const SearchRequest& request, const Embedding* given,
-                            Timestamp now) {
+                            std::optional<Seq> as_of, Timestamp now) {
     SearchAnswer answer;
     auto vector = query_vector(sources, request, given);
     if (!vector) {
@@ -139,10 +143,10 @@ Result<SearchAnswer> search(const SearchSources& sources, const SearchRequest& r
     }
     const bool by_text = request.mode != SearchMode::vector && !request.text.empty();
 
-    const auto memories = sources.memories.reader();
+    const auto memories = sources.memories.reader(as_of);
     auto passing = memories->matching(request.scope, request.filter, now);
     if (!passing) return passing.error();
-    const Arms arms(sources, request, *passing ? &**passing : nullptr);
+    const Arms arms(sources, request, as_of, *passing ? &**passing : nullptr);
     answer.seq = memories->applied();
     if (by_text) answer.seq = std::min(answer.seq, arms.text_applied());
     if (*vector) answer.seq = std::min(answer.seq, sources.vectors.applied());

@@ -21,10 +21,11 @@ struct SearchSources {  // Borrowed for the call.
     Embedder* embedder = nullptr;
 };
 
-// `request` is checked; `vector` is its vector at unit length, or null. `now` decides expiry.
+// `request` is checked; `vector` is its vector at unit length, or null. `as_of`: what its moment stands for, applied by
+// all sources; `now` decides expiry.
 // invalid_argument: mode vector with neither a vector nor an embedder, or a vector of another dimension than its
 // model's.
 Result<SearchAnswer> search(const SearchSources& sources, const SearchRequest& request, const Embedding* vector,
-                            Timestamp now);
+                            std::optional<Seq> as_of, Timestamp now);
 
 }  // namespace annal

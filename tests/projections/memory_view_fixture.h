@@ -96,7 +96,7 @@ struct FollowedView {
         view = MemoryView::create();
         REQUIRE(view->open(space, applied));
     }
-    std::unique_ptr<MemoryView::Reader> reader() const { return view->reader(); }
+    std::unique_ptr<MemoryView::Reader> reader(std::optional<Seq> as_of = {}) const { return view->reader(as_of); }
     std::string digest() const {
         auto digest = view->digest();
         REQUIRE(digest);
@@ -169,6 +169,13 @@ class NaiveView {
             for (const auto& state : at->second)
                 if (state.seq <= seq && scope.contains(state.scope)) found = state;
         return found;
+    }
+    NaiveView up_to(Seq seq) const {
+        NaiveView then;
+        for (const auto& [id, states] : states_)
+            for (const auto& state : states)
+                if (state.seq <= seq) then.states_[id].push_back(state);
+        return then;
     }
     std::vector<MemoryId> ids() const {
         std::vector<MemoryId> ids;

@@ -212,9 +212,7 @@ class RandomWorld {
     std::mt19937_64 random_;
 };
 
-void check_everything(RandomWorld& world, const EventFeed& feed, const NaiveView& naive,
-                      const MemoryView::Reader& reader) {
-    REQUIRE(reader.applied() == feed.head());
+void check_reads(RandomWorld& world, const EventFeed& feed, const NaiveView& naive, const MemoryView::Reader& reader) {
     for (const auto id : naive.ids()) {
         const auto scope = world.scope();
         const auto memory = reader.get(scope, id);
@@ -243,6 +241,12 @@ void check_everything(RandomWorld& world, const EventFeed& feed, const NaiveView
         REQUIRE(texts_of(memories) == texts_of(naive.live(request.scope, request.filter, now)));
         if (*matching) REQUIRE((*matching)->size() == all.size());
     }
+}
+
+void check_everything(RandomWorld& world, const EventFeed& feed, const NaiveView& naive,
+                      const MemoryView::Reader& reader) {
+    REQUIRE(reader.applied() == feed.head());
+    check_reads(world, feed, naive, reader);
     for (const std::string project : {"", "shop", "shop2", "ops", "none"}) {
         const auto counts = reader.counts(project);
         REQUIRE(counts);
@@ -348,7 +352,28 @@ TEST_CASE("MemoryView on RocksDB holds what it holds in memory, also after a reo
     check_everything(world, feed, naive, *view->reader());
 }
 
-TEST_CASE("every state a memory ever had is found by its version and by seq", "[projections][memory_view]") {
+TEST_CASE("MemoryView as of any seq says what a view says that ends there", "[projections][memory_view][as_of]") {
+    const auto seed = test_seed();
+    for (int trial = 0; trial < trials(4); ++trial) {
+        INFO("seed " << seed << " trial " << trial);
+        RandomWorld world(seed + static_cast<std::uint64_t>(trial));
+        EventFeed feed(trial % 2 == 0 ? 1 : 300);
+        NaiveView naive;
+        std::uint64_t ids = 0;
+        append_random(world, feed, naive, ids, 900);
+        FollowedView followed;
+        while (followed.applied < feed.head()) REQUIRE(followed.apply(feed, 1 + world.below(60)));
+        for (int point = 0; point < 12; ++point) {
+            const Seq as_of = point == 0 ? Seq{0} : point == 1 ? feed.head() : Seq{world.below(feed.head().value)};
+            INFO("as of " << as_of.value);
+            const auto reader = followed.reader(as_of);
+            REQUIRE(reader->applied() == as_of);
+            check_reads(world, feed, naive.up_to(as_of), *reader);
+        }
+    }
+}
+
+TEST_CASE("every state a memory ever had is found as of its seq", "[projections][memory_view][as_of]") {
     const auto seed = test_seed();
     INFO("seed " << seed);
     RandomWorld world(seed);
@@ -359,24 +384,60 @@ TEST_CASE("every state a memory ever had is found by its version and by seq", "[
     FollowedView followed;
     while (followed.applied < feed.head()) REQUIRE(followed.apply(feed, 1 + world.below(30)));
 
-    const auto reader = followed.reader();
-    for (const auto id : naive.ids()) {
-        Scope scope{"shop", "", "", ""};
-        for (const std::string project : {"shop", "shop2", "ops"})
-            if (naive.get({project, "", "", ""}, id)) scope.project = project;
-        for (const auto& logged : feed.events()) {
-            const auto state = reader->at_seq(scope, id, logged.seq);
-            REQUIRE(state);
-            REQUIRE(text_of(*state) == text_of(naive.at_seq(scope, id, logged.seq)));
-            if (logged.event.memory_id != id) continue;
-            const auto version = reader->at_version(scope, id, logged.version);
-            REQUIRE(version);
-            // A recall is in the stream and changes nothing: the last one may be newer than the state.
-            if (logged.version <= naive.get(scope, id)->version)
-                REQUIRE(text_of(*version) == text_of(naive.at_seq(scope, id, logged.seq)));
+    for (const auto& logged : feed.events()) {
+        const auto reader = followed.reader(logged.seq);
+        for (const auto id : naive.ids()) {
+            for (const std::string project : {"shop", "shop2", "ops"}) {
+                const auto state = reader->get({project, "", "", ""}, id);
+                REQUIRE(state);
+                REQUIRE(text_of(*state) == text_of(naive.at_seq({project, "", "", ""}, id, logged.seq)));
+            }
         }
-        const auto other = reader->at_seq({scope.project, "nobody", "", ""}, id, feed.head());
-        REQUIRE(other);
-        CHECK_FALSE(*other);
     }
+}
+
+TEST_CASE("a list as of a seq costs at most twice as much after ten versions as after one",
+          "[projections][memory_view][as_of]") {
+    constexpr std::uint64_t memories = 3000;
+    const auto keys_read = [](unsigned versions) {
+        EventFeed feed;
+        const auto tag = [](std::uint64_t number) { return "tag" + std::to_string(number % 3); };
+        const auto write = [&](std::uint64_t id, EventBody body) {
+            MemoryEvent event;
+            event.memory_id = memory_id(id);
+            event.scope.project = "p";
+            event.body = std::move(body);
+            feed.append(std::move(event));
+        };
+        for (std::uint64_t id = 1; id <= memories; ++id) {
+            MemoryRecorded body;
+            body.content = "one";
+            body.tags = {tag(id)};
+            write(id, std::move(body));
+        }
+        const auto as_of = feed.head();
+        for (unsigned version = 2; version <= versions; ++version)
+            for (std::uint64_t id = 1; id <= memories; ++id) {
+                MemoryRevised body;
+                body.content = "version " + std::to_string(version);
+                body.tags = {tag(id + version)};
+                write(id, std::move(body));
+            }
+        FollowedView followed;
+        while (followed.applied < feed.head()) REQUIRE(followed.apply(feed, 5000));
+        const auto reader = followed.reader(as_of);
+        const auto before = followed.space.keys_read();
+        ListRequest request;
+        request.scope.project = "p";
+        request.filter.tags = {"tag1"};
+        const auto page = reader->list(request, Timestamp{});
+        REQUIRE(page);
+        CHECK(page->memories.size() == 50);
+        CHECK(page->memories.front().content == "one");
+        return followed.space.keys_read() - before;
+    };
+    const auto once = keys_read(1);
+    const auto often = keys_read(10);
+    INFO(once << " keys at one version, " << often << " at ten");
+    CHECK(often <= 2 * once);
 }

@@ -116,6 +116,8 @@ class FakeEngine final : public Engine {
     Result<Receipt> supersede(const Target&, MemoryId) override { return no(); }
     Result<Receipt> forget(const Target&) override { return no(); }
     Result<Receipt> restore(const Target&) override { return no(); }
+    Result<Receipt> revert(const Target&, Version) override { return no(); }
+    Status diff(const DiffRequest&, const std::function<bool(const DiffEntry&)>&) override { return no(); }
     Result<std::vector<HistoryEntry>> history(const Scope&, MemoryId, const ReadOptions&) override { return no(); }
     Status read_log(Seq, std::string_view, const std::function<bool(const LogEntry&)>&) override { return no(); }
     Result<EngineStatus> status(bool) override { return no(); }

@@ -4,6 +4,7 @@
 
 #include "projections/view_store.h"
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -14,9 +15,13 @@ class MemorySpace final : public ViewSpace {
  public:
     using Map = std::map<std::string, std::string, std::less<>>;
 
+    // By snapshots and iterators: gets, and places where an iterator came to stand; and the values there.
+    std::uint64_t keys_read() const { return read_->keys; }
+    std::uint64_t bytes_read() const { return read_->bytes; }
+
     Result<std::optional<std::string>> get(std::string_view key) const override { return find(*map(), key); }
-    std::shared_ptr<const ViewSnapshot> snapshot() const override { return std::make_shared<Snapshot>(map()); }
-    std::unique_ptr<ViewIterator> iterate() const override { return std::make_unique<Iterator>(map()); }
+    std::shared_ptr<const ViewSnapshot> snapshot() const override { return std::make_shared<Snapshot>(map(), read_); }
+    std::unique_ptr<ViewIterator> iterate() const override { return std::make_unique<Iterator>(map(), read_); }
     std::unique_ptr<ViewBatch> new_batch() override { return std::make_unique<Batch>(*this); }
     Status write(ViewBatch& batch) override {
         auto& changes = static_cast<Batch&>(batch).changes;
@@ -48,6 +53,16 @@ class MemorySpace final : public ViewSpace {
     }
 
  private:
+    struct Read {
+        std::atomic<std::uint64_t> keys{0};
+        std::atomic<std::uint64_t> bytes{0};
+        void count(std::size_t size) {
+            ++keys;
+            bytes += size;
+        }
+    };
+    using Counter = std::shared_ptr<Read>;
+
     static std::optional<std::string> find(const Map& map, std::string_view key) {
         const auto at = map.find(key);
         return at == map.end() ? std::nullopt : std::optional(at->second);
@@ -69,38 +84,51 @@ class MemorySpace final : public ViewSpace {
 
     class Iterator final : public ViewIterator {
      public:
-        explicit Iterator(std::shared_ptr<const Map> map) : map_(std::move(map)), at_(map_->end()) {}
-        void seek(std::string_view key) override { at_ = map_->lower_bound(key); }
+        Iterator(std::shared_ptr<const Map> map, Counter counter)
+            : map_(std::move(map)), read_(std::move(counter)), at_(map_->end()) {}
+        void seek(std::string_view key) override { stand(map_->lower_bound(key)); }
         void seek_for_prev(std::string_view key) override {
             at_ = map_->upper_bound(key);
             prev();
         }
-        void next() override { ++at_; }
-        void prev() override { at_ = at_ == map_->begin() ? map_->end() : std::prev(at_); }
+        void next() override { stand(std::next(at_)); }
+        void prev() override { stand(at_ == map_->begin() ? map_->end() : std::prev(at_)); }
         bool valid() const override { return at_ != map_->end(); }
         std::string_view key() const override { return at_->first; }
         std::string_view value() const override { return at_->second; }
         Status status() const override { return Done{}; }
 
      private:
+        void stand(Map::const_iterator at) {
+            at_ = at;
+            read_->count(valid() ? at_->second.size() : 0);
+        }
+
         std::shared_ptr<const Map> map_;
+        Counter read_;
         Map::const_iterator at_;
     };
 
     struct Snapshot final : ViewSnapshot {
-        explicit Snapshot(std::shared_ptr<const Map> all) : map(std::move(all)) {}
-        Result<std::optional<std::string>> get(std::string_view key) const override { return find(*map, key); }
+        Snapshot(std::shared_ptr<const Map> all, Counter counter) : map(std::move(all)), read(std::move(counter)) {}
+        Result<std::optional<std::string>> get(std::string_view key) const override {
+            auto value = find(*map, key);
+            read->count(value ? value->size() : 0);
+            return value;
+        }
         Result<std::vector<std::optional<std::string>>> get_many(std::span<const std::string> keys) const override {
             std::vector<std::optional<std::string>> values;
-            for (const auto& key : keys) values.push_back(find(*map, key));
+            for (const auto& key : keys) values.push_back(*get(key));
             return values;
         }
-        std::unique_ptr<ViewIterator> iterate() const override { return std::make_unique<Iterator>(map); }
+        std::unique_ptr<ViewIterator> iterate() const override { return std::make_unique<Iterator>(map, read); }
         std::shared_ptr<const Map> map;
+        Counter read;
     };
 
     mutable std::mutex mutex_;
     std::shared_ptr<Map> map_ = std::make_shared<Map>();
+    Counter read_ = std::make_shared<Read>();
 };
 
 }  // namespace annal::testing

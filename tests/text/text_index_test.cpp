@@ -7,6 +7,7 @@
 #include <atomic>
 #include <set>
 #include <thread>
+#include <tuple>
 
 using namespace annal;
 using namespace annal::testing;
@@ -94,11 +95,12 @@ std::string digest_of(const EventTape& tape, NextSize&& next_size) {
     return *digest;
 }
 
-bool anywhere(const MemorySpace& space, std::string_view word, char except = '\0') {
+// `except`: letters of keys. What only reads as of an earlier seq see is left out.
+bool anywhere(const MemorySpace& space, std::string_view word, std::string_view except = "hq") {
     return std::ranges::any_of(*space.map(), [&](const auto& row) {
         const auto& [key, value] = row;
         const auto letter = key[key.find('\0') + 1];
-        return letter != except && (key.find(word) != key.npos || value.find(word) != value.npos);
+        return except.find(letter) == except.npos && (key.find(word) != key.npos || value.find(word) != value.npos);
     });
 }
 
@@ -211,7 +213,7 @@ TEST_CASE("a closed index opens as it was", "[text]") {
     check_against_model(store, "q");
 }
 
-TEST_CASE("what was forgotten for good, or revised away, is nowhere in the rows", "[text]") {
+TEST_CASE("what was forgotten for good, or revised away, is nowhere in the rows but in the past", "[text]") {
     TextStore store;
     const auto kept = store.record({.content = "plain words", .session = "s", .actor = "Ann"});
     const auto gone = store.record(
@@ -227,7 +229,7 @@ TEST_CASE("what was forgotten for good, or revised away, is nowhere in the rows"
     store.catch_up();
     for (const auto* word : {"quixot", "xylograph", "yurt"}) {
         CHECK(anywhere(store.space, word));  // What a restore needs, apart from all that is searched.
-        CHECK_FALSE(anywhere(store.space, word, 'x'));
+        CHECK_FALSE(anywhere(store.space, word, "hqx"));
     }
 
     store.forget(gone, true);
@@ -315,4 +317,97 @@ TEST_CASE("rows that cannot be read are an error, not an answer", "[text]") {
         REQUIRE_FALSE(found);
         CHECK(found.error().code == ErrorCode::data_loss);
     }
+}
+
+TEST_CASE("the index as of any seq is one that ends there", "[text][as_of]") {
+    const auto seed = test_seed();
+    INFO("seed " << seed);
+    for (int trial = 0; trial < trials(4); ++trial) {
+        TextStore store;
+        RandomTexts texts(seed + static_cast<unsigned>(trial), 30);
+        for (int round = 0; round < 30; ++round) {
+            for (auto steps = texts.random()() % 60; steps > 0; --steps) texts.step(store);
+            store.catch_up();
+            if (texts.random()() % 3 == 0) REQUIRE(store.index->idle());
+        }
+        std::vector<std::string> terms{"carolin", "melani", "ann", "bot"};
+        for (int word = 0; word < 30; ++word) terms.push_back("word" + std::to_string(word));
+
+        for (int point = 0; point < 12; ++point) {
+            const Seq as_of{point == 0   ? 0
+                            : point == 1 ? store.tape.head().value
+                                         : texts.random()() % store.tape.head().value};
+            MemorySpace space;
+            Seq applied;
+            const auto ended = TextIndex::create();
+            REQUIRE(ended->open(space, applied));
+            REQUIRE(follow(store.tape, *ended, space, applied, as_of));
+            for (const std::string project : {"p", "q"}) {
+                INFO("trial " << trial << " project " << project << " as of " << as_of.value);
+                const auto expected = ended->reader(project);
+                const auto reader = store.index->reader(project, as_of);
+                CHECK(reader->applied() == as_of);
+                const auto &was = expected->table(), &is = reader->table();
+                CHECK(is.statistics() == was.statistics());
+                REQUIRE(is.size() == was.size());
+                for (std::uint32_t slot = 0; slot < was.size(); ++slot) {
+                    const auto &a = was[slot], &b = is[slot];
+                    REQUIRE(std::tie(a.ordinal, a.length, a.session, a.live, a.spoken, a.asks, a.asked) ==
+                            std::tie(b.ordinal, b.length, b.session, b.live, b.spoken, b.asks, b.asked));
+                    REQUIRE(was.speakers()[a.speaker] == is.speakers()[b.speaker]);
+                    for (const int distance : {-2, -1, 1, 2})
+                        REQUIRE(was.neighbour(slot, distance) == is.neighbour(slot, distance));
+                }
+                for (const auto& term : terms) {
+                    CAPTURE(term);
+                    REQUIRE(postings_of(*reader, term) == postings_of(*expected, term));
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("postings as of a seq are right over several ranges and images", "[text][as_of]") {
+    TextStore store;
+    constexpr std::uint64_t memories = 9000;  // More than one range of a term's past.
+    for (std::uint64_t i = 0; i < memories; ++i) store.record({.content = "common first", .spoken = false});
+    store.catch_up();
+    const auto as_of = store.tape.head();
+    for (const auto* content : {"common common", "first", "common second"}) {
+        for (std::uint64_t ordinal = 1; ordinal <= memories; ordinal += 3) store.revise_content(Seq{ordinal}, content);
+        store.catch_up();
+    }
+    const auto reader = store.index->reader("p", as_of);
+    for (const auto* term : {"common", "first"}) {
+        const auto postings = postings_of(*reader, term);
+        REQUIRE(postings.size() == memories);
+        CHECK(std::ranges::all_of(postings, [](const Posting& posting) { return posting.tf == 1; }));
+    }
+    CHECK(postings_of(*reader, "second").empty());
+    CHECK(reader->table().statistics().length_total == 2 * memories);
+}
+
+TEST_CASE("postings as of a seq cost at most twice as much after ten versions as after one", "[text][as_of]") {
+    const auto cost = [](unsigned versions) {
+        TextStore store;
+        for (int i = 0; i < 2000; ++i)
+            store.record({.content = "common word" + std::to_string(i % 40), .spoken = false});
+        store.catch_up();
+        const auto as_of = store.tape.head();
+        for (unsigned version = 2; version <= versions; ++version) {
+            for (std::uint64_t i = 0; i < 2000; ++i)
+                store.revise_content(Seq{i + 1}, std::string(version % 2 == 0 ? "" : "common ") + "word" +
+                                                     std::to_string((i + version) % 40));
+            store.catch_up();
+        }
+        const auto reader = store.index->reader("p", as_of);
+        const auto bytes = store.space.bytes_read();
+        CHECK(postings_of(*reader, "common").size() == 2000);
+        CHECK(postings_of(*reader, "word7").size() == 50);
+        return store.space.bytes_read() - bytes;
+    };
+    const auto once = cost(1);
+    const auto often = cost(10);
+    INFO(once << " bytes of rows at one version, " << often << " at ten");
+    CHECK(often <= 2 * once);
 }

@@ -24,7 +24,7 @@ class Partition {
         REQUIRE(made);
         partition = *made;
         vectors = samples_.take(count);
-        for (std::size_t i = 0; i < count; ++i) REQUIRE(partition->append(Seq{i + 1}, vectors[i]));
+        for (std::size_t i = 0; i < count; ++i) REQUIRE(partition->append(Seq{i + 1}, Seq{i + 1}, vectors[i]));
         REQUIRE(partition->flush());
         partition->publish();
         WorkTeam team(2);
