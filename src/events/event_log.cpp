@@ -1,6 +1,7 @@
 #include "event_log.h"
 
 #include "event_log_queue.h"
+#include "log_check.h"
 
 #include <annal/limits.h>
 
@@ -139,6 +140,15 @@ class RocksEventLog final : public EventLog {
     Result<Version> stream_version(std::string_view project, const MemoryId& stream) const override {
         if (forked()) return after_fork();
         return committer_->with_store([&](const RocksStore& store) { return store.stream_version(project, stream); });
+    }
+
+    Result<Checked> check(LogPart part, std::uint64_t after, Seq up_to,
+                          const std::function<bool(const Checked&)>& progress) const override {
+        if (forked()) return after_fork();
+        const auto with_store = [this](const std::function<Status(const RocksStore&)>& read) {
+            return committer_->with_store(read);
+        };
+        return check_log(part, after, std::min(up_to, head()), with_store, progress);
     }
 
     std::string store_id() const override { return to_string(committer_->store_id()); }

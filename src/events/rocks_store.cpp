@@ -395,6 +395,24 @@ Status RocksStore::read_version(const MemoryId& stream, Version version, Seq seq
     return Done{};
 }
 
+Status RocksStore::walk(Index index, std::string_view after,
+                        const std::function<bool(std::string_view key, std::string_view value)>& visit) const {
+    rocksdb::ReadOptions options;
+    options.readahead_size = readahead_bytes;
+    options.fill_cache = false;
+    const std::unique_ptr<rocksdb::Iterator> rows(
+        db_->NewIterator(options, family(index == Index::streams ? streams : idem)));
+    for (rows->Seek(slice(after)); rows->Valid(); rows->Next())
+        if (view(rows->key()) != after && !visit(view(rows->key()), view(rows->value()))) return Done{};
+    if (!rows->status().ok()) return to_error(rows->status(), "reading an index of the log", on_message_);
+    return Done{};
+}
+
+Status RocksStore::check_files(std::uint64_t after,
+                               const std::function<bool(const TableFile& file, const Status& whole)>& visit) const {
+    return annal::check_files(*db_, after, visit);
+}
+
 // Filling a batch in memory cannot fail but for its size, which the committer bounds.
 
 void RocksStore::add_identity(const StoreIdentity& identity, Timestamp created) {

@@ -16,6 +16,7 @@
 
 #include "codec.h"
 #include "event_log_hash.h"
+#include "rocks_files.h"
 #include "rocks_support.h"
 #include "stream_rows.h"
 
@@ -86,6 +87,15 @@ class RocksStore {
     Status read_stream(std::string_view project, const MemoryId& stream, Seq up_to, EventArena& arena,
                        std::vector<EventView>& out) const;
 
+    // For checks. Rows of an index with keys past `after`, in order, until `visit` answers false; those that wait in
+    // memory are not among them. indexed(): up to which seq those of streams are there.
+    enum class Index { streams, idempotency };
+    Status walk(Index index, std::string_view after,
+                const std::function<bool(std::string_view key, std::string_view value)>& visit) const;
+    Result<Seq> indexed() const;
+    Status check_files(std::uint64_t after,
+                       const std::function<bool(const TableFile& file, const Status& whole)>& visit) const;
+
     // The one committer. add_* fill a batch that write() writes, all or nothing.
     void add_identity(const StoreIdentity& identity, Timestamp created);
     void add_event(std::string_view project, const MemoryId& stream, Seq seq, Version version, EventType type,
@@ -105,7 +115,6 @@ class RocksStore {
     rocksdb::ColumnFamilyHandle* family(std::size_t which) const { return families_[which]; }
     static void add_row(StreamRows& to, std::string_view project, const MemoryId& stream, Version version, Seq seq,
                         EventType type);
-    Result<Seq> indexed() const;
     Status clear_streams();
     Status write_beside(rocksdb::WriteBatch& batch);
     Status read_version(const MemoryId& stream, Version version, Seq seq, EventArena& arena,
