@@ -69,6 +69,7 @@ class VectorPartition {
     std::size_t replaced() const { return replaced_; }
     Seq ordinal(Slot slot) const { return ordinals_[slot]; }
     std::span<const float> floats(Slot slot) const { return rows_->floats(slot); }  // Of a flushed one.
+    bool intact(Slot slot) const { return rows_->intact(slot); }                    // Its checksum is right.
 
     Status flush();  // Everything that was appended is in the file.
     void publish();
