@@ -12,6 +12,8 @@
 #include <annal/memory.h>
 #include <annal/result.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -247,6 +249,41 @@ struct ProjectionStatus {
     std::uint64_t quarantined = 0;
     std::string digest{};  // SHA-256 of the state, hex; only when asked for.
     std::string note{};    // What was found and mended at open, in words.
+    // During a rebuild that a healthy projection answers through: the generation to come. 0: there is none.
+    std::uint64_t building_generation = 0;
+    Seq building_seq{};  // What it has applied.
+};
+
+// The background check of stored bytes.
+struct ScrubStatus {
+    std::uint64_t bytes_per_second = 0;    // 0: off.
+    std::optional<Timestamp> last_pass{};  // When the last full one ended.
+    std::uint64_t errors = 0;              // Found by it, and by the one under way.
+    std::string error{};                   // The last of them.
+};
+
+struct Check {
+    enum class State : std::uint8_t { ok, failed, skipped };
+    std::string name{};  // log.files, .events, .streams, .idempotency and .tree, views.files, views.<projection>
+    State state = State::ok;
+    std::string found{};      // The first difference, or why it was skipped, in words without memory text.
+    Seq seq{};                // Compared as of here.
+    std::uint64_t count = 0;  // Files, events or rows that were compared.
+    double seconds = 0;
+};
+inline constexpr std::array<std::string_view, 3> check_state_names{"ok", "failed", "skipped"};
+
+struct VerifyOptions {
+    bool projections = true;  // Each against a fresh fold: takes as long as a rebuild, and its space on disk meanwhile.
+};
+
+struct VerifyReport {
+    Seq seq{};  // The head it was begun at.
+    std::vector<Check> checks{};
+    bool all_well() const {  // Nothing failed, nothing was skipped.
+        return std::all_of(checks.begin(), checks.end(),
+                           [](const Check& check) { return check.state == Check::State::ok; });
+    }
 };
 
 struct EngineStatus {
@@ -256,6 +293,7 @@ struct EngineStatus {
     std::uint64_t log_bytes = 0;
     std::uint64_t views_bytes = 0;
     std::vector<ProjectionStatus> projections{};
+    ScrubStatus scrub{};
     std::vector<std::pair<std::string, std::uint64_t>> counts{};  // Live memories by kind.
 };
 
@@ -287,6 +325,8 @@ struct EngineOptions {
     Durability durability = Durability::synced;
     std::shared_ptr<Embedder> embedder{};  // Null: vectors come from the caller alone.
     Clock* clock = nullptr;                // Null: the system's.
+    // At most so much is read by the background check, which goes over log and views once a day. 0: off.
+    std::uint64_t scrub_bytes_per_second = std::uint64_t{4} << 20;
     // Told of what an operator should know (recovery, rebuilds, failures). Any thread. Never memory text.
     std::function<void(std::string_view level, std::string_view message)> on_message{};
 };
@@ -364,9 +404,16 @@ class Engine {
     // Until every projection has applied `seq`. deadline_exceeded; details name the one that lags.
     virtual Status wait_for(Seq seq, std::chrono::milliseconds wait_max) = 0;
     virtual Result<EngineStatus> status(bool with_digests = false) = 0;
-    // Starts over from the first event; empty: all projections. Returns when caught up.
+    // Replays the log into a new generation beside the one that answers, and swaps them when it has caught up; empty:
+    // all projections, one after the other. Reads are answered throughout. An error: nothing has changed.
     virtual Status rebuild(std::string_view projection,
                            const std::function<void(Seq applied, Seq head)>& progress = {}) = 0;
+    // Reads all there is and compares it: files block by block, events, indexes of the log, each projection with a
+    // fresh fold of the log. Writes and reads go on meanwhile; memory is bounded. `progress` of a check may tell more
+    // done than there was to do.
+    virtual Result<VerifyReport> verify(
+        const VerifyOptions& options = {},
+        const std::function<void(std::string_view check, std::uint64_t done, std::uint64_t all)>& progress = {}) = 0;
 };
 
 }  // namespace annal

@@ -55,6 +55,10 @@ Json to_json(const ProjectionStatus& projection) {
               {"quarantined", projection.quarantined},
               {"digest", projection.digest}};
     if (!projection.note.empty()) json["note"] = projection.note;
+    if (projection.building_generation != 0) {
+        json["building_generation"] = projection.building_generation;
+        json["building_seq"] = projection.building_seq.value;
+    }
     return json;
 }
 
@@ -167,13 +171,31 @@ Json to_json(const EngineStatus& status) {
     for (const auto& projection : status.projections) projections.push_back(to_json(projection));
     Json counts = Json::object();
     for (const auto& [kind, count] : status.counts) counts[kind] = count;
+    Json scrub{{"bytes_per_second", status.scrub.bytes_per_second},
+               {"last_pass", nullptr},
+               {"errors", status.scrub.errors},
+               {"error", status.scrub.error}};
+    if (status.scrub.last_pass) scrub["last_pass"] = to_string(*status.scrub.last_pass);
     return {{"head_seq", status.head_seq.value},
             {"store_id", status.store_id},
             {"epoch", status.epoch},
             {"log_bytes", status.log_bytes},
             {"views_bytes", status.views_bytes},
             {"projections", std::move(projections)},
-            {"counts", std::move(counts)}};
+            {"counts", std::move(counts)},
+            {"scrub", std::move(scrub)}};
+}
+
+Json to_json(const VerifyReport& report) {
+    Json checks = Json::array();
+    for (const auto& check : report.checks)
+        checks.push_back({{"name", check.name},
+                          {"state", check_state_names[static_cast<std::size_t>(check.state)]},
+                          {"found", check.found},
+                          {"seq", check.seq.value},
+                          {"count", check.count},
+                          {"seconds", check.seconds}});
+    return {{"ok", report.all_well()}, {"seq", report.seq.value}, {"checks", std::move(checks)}};
 }
 
 Json to_json(const Error& error) {

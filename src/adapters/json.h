@@ -26,6 +26,7 @@ Json to_json(const Engine::LogEntry& entry);
 Json to_json(const std::vector<HistoryEntry>& history);  // {"events": [...]}
 Json to_json(const EngineStatus& status);
 Json to_json(const BackupInfo& backup);
+Json to_json(const VerifyReport& report);
 Json to_json(const Error& error);  // {"error": {...}}
 
 // One line of text. Bytes that are not UTF-8 become U+FFFD.

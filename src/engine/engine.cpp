@@ -1,6 +1,8 @@
 #include "accept.h"
+#include "scrubber.h"
 #include "signing_key.h"
 #include "uuid.h"
+#include "verify.h"
 
 #include "events/event_log.h"
 #include "events/log_backup.h"
@@ -26,6 +28,7 @@
 namespace annal {
 namespace {
 
+constexpr std::string_view memory_view = "memory_view", text_index = "text", vector_index = "vectors";
 constexpr int retries_max = 16;  // Of a write on `any` version that others overtake.
 
 Error not_found(const MemoryId& id) {
@@ -80,6 +83,9 @@ class StoreEngine final : public Engine {
     Status wait_for(Seq seq, std::chrono::milliseconds wait_max) override;
     Result<EngineStatus> status(bool with_digests) override;
     Status rebuild(std::string_view projection, const std::function<void(Seq, Seq)>& progress) override;
+    Result<VerifyReport> verify(
+        const VerifyOptions& options,
+        const std::function<void(std::string_view, std::uint64_t, std::uint64_t)>& progress) override;
 
  private:
     explicit StoreEngine(EngineOptions options)
@@ -96,6 +102,12 @@ class StoreEngine final : public Engine {
     // The memory as the log has it now: writes ask the log, never a projection, so a lagging or sick one cannot stop
     // them.
     Result<Memory> state_of(const Scope& scope, const MemoryId& id) const;
+
+    // The generation that answers now: held for one answer.
+    template <class View>
+    std::shared_ptr<const View> view(std::string_view name) const {
+        return std::static_pointer_cast<const View>(runtime_->view(name));
+    }
 
     // What the memory of that version is made again by: a restore, a revision, or both.
     Result<std::vector<EventBody>> bodies_back_to(const Memory& memory, Version version) const;
@@ -125,10 +137,8 @@ class StoreEngine final : public Engine {
     std::unique_ptr<EventLog> log_;
     std::string verifier_key_;
     std::unique_ptr<ViewStore> views_;
-    std::unique_ptr<MemoryView> memories_;
-    std::unique_ptr<TextIndex> texts_;
-    std::unique_ptr<VectorIndex> vectors_;
     std::unique_ptr<ProjectionRuntime> runtime_;
+    std::unique_ptr<Scrubber> scrubber_;
 };
 
 Result<std::unique_ptr<Engine>> StoreEngine::open(EngineOptions options) {
@@ -161,23 +171,31 @@ Status StoreEngine::start() {
     auto views = ViewStore::open({.directory = directory / "views", .on_message = options_.on_message});
     if (!views) return views.error();
     views_ = std::move(*views);
-    memories_ = MemoryView::create();
-    texts_ = TextIndex::create();
-    vectors_ = VectorIndex::create(directory / "views" / "vectors", options_.embedder.get(), options_.on_message);
-    auto runtime = ProjectionRuntime::start(*log_, *views_, {memories_.get(), texts_.get(), vectors_.get()},
-                                            {.clock = &clock_, .on_message = options_.on_message});
+    const auto make_vectors = [this](const std::filesystem::path& files) {
+        return VectorIndex::create(files, options_.embedder.get(), options_.on_message);
+    };
+    auto runtime =
+        ProjectionRuntime::start(*log_, *views_,
+                                 {{std::string(memory_view), [](const auto&) { return MemoryView::create(); }},
+                                  {std::string(text_index), [](const auto&) { return TextIndex::create(); }},
+                                  {std::string(vector_index), make_vectors}},
+                                 {.clock = &clock_, .on_message = options_.on_message});
     if (!runtime) return runtime.error();
     runtime_ = std::move(*runtime);
+    auto scrubber = Scrubber::open(
+        *log_, *views_,
+        {.bytes_per_second = options_.scrub_bytes_per_second, .clock = &clock_, .on_message = options_.on_message});
+    if (!scrubber) return scrubber.error();
+    scrubber_ = std::move(*scrubber);
+    scrubber_->start();
     return Done{};
 }
 
 StoreEngine::~StoreEngine() {
     if (pid_ == getpid()) return;
     // In a forked child the threads to be joined do not exist, and the files are the parent's.
+    static_cast<void>(scrubber_.release());
     static_cast<void>(runtime_.release());
-    static_cast<void>(vectors_.release());
-    static_cast<void>(texts_.release());
-    static_cast<void>(memories_.release());
     static_cast<void>(views_.release());
     static_cast<void>(log_.release());
 }
@@ -518,9 +536,9 @@ Result<Memory> StoreEngine::get(const Scope& scope, MemoryId id, const ReadOptio
     if (auto ok = validate(scope); !ok) return ok.error();
     const auto moment = moment_of(read.as_of);
     if (!moment) return moment.error();
-    if (auto ok = runtime_->wait_for(memories_->name(), moment->at_least(read.min_seq), read.wait_max); !ok)
+    if (auto ok = runtime_->wait_for(memory_view, moment->at_least(read.min_seq), read.wait_max); !ok)
         return ok.error();
-    auto memory = memories_->reader(moment->seq)->get(scope, id);
+    auto memory = view<MemoryView>(memory_view)->reader(moment->seq)->get(scope, id);
     if (!memory) return memory.error();
     if (!*memory) return not_found(id);
     if ((*memory)->forgotten && !include_forgotten) return forgotten_error(**memory);
@@ -532,10 +550,9 @@ Result<ListAnswer> StoreEngine::list(const ListRequest& request) {
     if (auto ok = check(request); !ok) return ok.error();
     const auto moment = moment_of(request.read.as_of);
     if (!moment) return moment.error();
-    if (auto ok = runtime_->wait_for(memories_->name(), moment->at_least(request.read.min_seq), request.read.wait_max);
-        !ok)
+    if (auto ok = runtime_->wait_for(memory_view, moment->at_least(request.read.min_seq), request.read.wait_max); !ok)
         return ok.error();
-    return memories_->reader(moment->seq)->list(request, moment->now);
+    return view<MemoryView>(memory_view)->reader(moment->seq)->list(request, moment->now);
 }
 
 Result<std::vector<HistoryEntry>> StoreEngine::history(const Scope& scope, MemoryId id, const ReadOptions& read) {
@@ -572,8 +589,11 @@ Result<SearchAnswer> StoreEngine::search(const SearchRequest& request) {
     const auto moment = moment_of(request.as_of);
     if (!moment) return moment.error();
     if (auto ok = runtime_->wait_for({}, moment->at_least(request.min_seq), request.wait_max); !ok) return ok.error();
+    const auto memories = view<MemoryView>(memory_view);
+    const auto texts = view<TextIndex>(text_index);
+    const auto vectors = view<VectorIndex>(vector_index);
     return annal::search(
-        {.memories = *memories_, .texts = *texts_, .vectors = *vectors_, .embedder = options_.embedder.get()}, request,
+        {.memories = *memories, .texts = *texts, .vectors = *vectors, .embedder = options_.embedder.get()}, request,
         vector ? &vector->embedding : nullptr, moment->seq, moment->now);
 }
 
@@ -585,7 +605,7 @@ Status StoreEngine::diff(const DiffRequest& request, const std::function<bool(co
     const auto to = moment_of(request.to);
     if (!to) return to.error();
     if (*from->seq > *to->seq) return Error{ErrorCode::invalid_argument, "from is after to", {{"field", "from"}}};
-    if (auto ok = runtime_->wait_for(memories_->name(), *to->seq, request.wait_max); !ok) return ok.error();
+    if (auto ok = runtime_->wait_for(memory_view, *to->seq, request.wait_max); !ok) return ok.error();
 
     std::vector<MemoryId> touched;
     std::unordered_set<MemoryId> seen;
@@ -596,8 +616,9 @@ Status StoreEngine::diff(const DiffRequest& request, const std::function<bool(co
         return true;
     });
     if (!read) return read;
-    const auto then = memories_->reader(from->seq);
-    const auto now = memories_->reader(to->seq);
+    const auto memories = view<MemoryView>(memory_view);
+    const auto then = memories->reader(from->seq);
+    const auto now = memories->reader(to->seq);
     for (const auto& id : touched) {
         const auto before = then->get(request.scope, id);
         if (!before) return before.error();
@@ -689,7 +710,8 @@ Result<EngineStatus> StoreEngine::status(bool with_digests) {
     status.projections = runtime_->status();
     // What the log says is applied, and searched exactly, before its graph is built.
     for (auto& projection : status.projections)
-        if (projection.name == vectors_->name() && projection.state == "running" && vectors_->unlinked() > 0)
+        if (projection.name == vector_index && projection.state == "running" &&
+            view<VectorIndex>(vector_index)->unlinked() > 0)
             projection.state = "linking";
     if (with_digests)
         for (auto& projection : status.projections) {
@@ -697,12 +719,13 @@ Result<EngineStatus> StoreEngine::status(bool with_digests) {
             if (!digest) return digest.error();
             projection.digest = std::move(*digest);
         }
+    status.scrub = scrubber_->status();
     status.head_seq = log_->head();
     status.store_id = log_->store_id();
     status.epoch = log_->epoch();
     status.log_bytes = log_->bytes_on_disk();
     status.views_bytes = views_->bytes_on_disk();
-    auto counts = memories_->reader()->counts({});
+    auto counts = view<MemoryView>(memory_view)->reader()->counts({});
     if (!counts) return counts.error();
     status.counts = std::move(*counts);
     return status;
@@ -718,6 +741,12 @@ Status StoreEngine::rebuild(std::string_view projection, const std::function<voi
     for (const auto& each : runtime_->status())
         if (auto ok = rebuild_one(each.name); !ok) return ok;
     return Done{};
+}
+
+Result<VerifyReport> StoreEngine::verify(
+    const VerifyOptions& options, const std::function<void(std::string_view, std::uint64_t, std::uint64_t)>& progress) {
+    if (auto ok = check_process(); !ok) return ok.error();
+    return annal::verify(*log_, *views_, *runtime_, options, progress);
 }
 
 }  // namespace

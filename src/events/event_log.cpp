@@ -2,6 +2,7 @@
 
 #include "event_log_queue.h"
 #include "log_backup.h"
+#include "log_check.h"
 
 #include <annal/limits.h>
 
@@ -176,6 +177,21 @@ class RocksEventLog final : public EventLog {
                                 options_.on_message},
                                directory, keep, progress);
         });
+    }
+
+    Result<Checked> check(LogPart part, std::uint64_t after, Seq up_to,
+                          const std::function<bool(const Checked&)>& progress) const override {
+        if (forked()) return after_fork();
+        const auto with_store = [this](const std::function<Status(const RocksStore&)>& read) {
+            return committer_->with_store(read);
+        };
+        TreeWitnesses witnesses;
+        if (part == LogPart::tree) {
+            auto witness = WitnessFile::read(files_of(options_), options_.directory);
+            if (!witness) return witness.error();
+            witnesses = {*witness, committer_->verifier_key()};
+        }
+        return check_log(part, after, std::min(up_to, head()), with_store, witnesses, progress);
     }
 
     std::string store_id() const override { return to_string(committer_->store_id()); }

@@ -7,6 +7,7 @@
 // Ownership:  spans are borrowed for the call; nothing is kept.
 #pragma once
 
+#include "checked.h"
 #include "codec.h"
 #include "merkle_tree.h"
 #include "signed_head.h"
@@ -58,6 +59,16 @@ struct AppendBatch {
     std::optional<Seq> stamped_from{};
     std::chrono::milliseconds wait_max{30'000};  // In the queue; then deadline_exceeded and nothing is written.
 };
+
+// What EventLog::check() can look at; in this order each leans on the one before.
+enum class LogPart : std::uint8_t {
+    files,        // Every table file, block by block, from disk.
+    events,       // Every event: dense, whole, later than the one before, and named by a row of its stream.
+    streams,      // The rows of streams: versions without a gap, seqs that rise, and no row more than there are events.
+    idempotency,  // The rows of idempotency keys: each names events that are there, of its project.
+    tree,  // The Merkle tree: its nodes, the witness's root and every signed head are those of the events stored.
+};
+inline constexpr std::array<std::string_view, 5> log_part_names{"files", "events", "streams", "idempotency", "tree"};
 
 class EventLog {
  public:
@@ -116,6 +127,12 @@ class EventLog {
     virtual Result<BackupInfo> backup(
         const std::filesystem::path& directory, std::size_t keep,
         const std::function<void(std::uint64_t checked, std::uint64_t events)>& progress) const = 0;
+
+    // Reads a part of the log, up to the event `up_to`; `after` goes on behind a file's number or a seq (0: from the
+    // start; indexes always are). Ends early when `progress` answers false. Appends go on meanwhile, and memory is
+    // bounded. data_loss: the first difference, in words without memory text; of files all are read before that.
+    virtual Result<Checked> check(LogPart part, std::uint64_t after, Seq up_to,
+                                  const std::function<bool(const Checked&)>& progress) const = 0;
 
     virtual std::string store_id() const = 0;  // A UUID, made when the log was.
     virtual std::uint64_t epoch() const = 0;   // From 1; raised when a log goes on from an older state.

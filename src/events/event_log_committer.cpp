@@ -334,6 +334,12 @@ void LogCommitter::sign_with(SigningKey key) {
     signing_key_.emplace(std::move(key));
 }
 
+std::optional<VerifierKey> LogCommitter::verifier_key() const {
+    const std::lock_guard lock(signing_mutex_);
+    if (!signing_key_) return std::nullopt;
+    return signing_key_->verifier();
+}
+
 Result<std::string> LogCommitter::signed_head() {
     const std::lock_guard lock(signing_mutex_);
     if (!signing_key_) return Error{ErrorCode::unavailable, "the log has no key to sign its head with", {}};

@@ -54,7 +54,8 @@ class LogCommitter {
     std::uint64_t epoch() const { return epoch_; }
 
     void sign_with(SigningKey key);
-    Result<std::string> signed_head();  // Of all that is durable; unavailable: there is no key.
+    std::optional<VerifierKey> verifier_key() const;  // nullopt: there is no key to sign with.
+    Result<std::string> signed_head();                // Of all that is durable; unavailable: there is no key.
 
  private:
     enum class Health { good, disk_full, failed };
@@ -105,7 +106,7 @@ class LogCommitter {
     std::condition_variable head_moved_;
     bool stopping_ = false;
 
-    std::mutex signing_mutex_;
+    mutable std::mutex signing_mutex_;
     std::optional<SigningKey> signing_key_;
 
     // The witness is synced, and the head signed, beside the commits, about a second after the first that it does not

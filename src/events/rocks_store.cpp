@@ -18,7 +18,6 @@ enum Family : std::size_t { default_family, events, streams, idem, meta };
 constexpr std::uint32_t format_version = 1;
 constexpr std::size_t batch_protection_bytes = 8;
 constexpr std::string_view indexed_key("\0indexed", 8);
-constexpr unsigned kept_level_min = 8;
 constexpr std::uint64_t folded_events_max = 4096;
 constexpr std::size_t readahead_bytes = std::size_t{2} << 20;
 constexpr std::size_t load_events_max = 1024, load_bytes_max = std::size_t{8} << 20;
@@ -522,6 +521,19 @@ Result<std::optional<std::string>> RocksStore::signed_head(Seq at_most) const {
     return std::optional(heads->value().ToString());
 }
 
+Result<std::vector<std::pair<Seq, std::string>>> RocksStore::signed_heads(Seq after, Seq up_to) const {
+    std::vector<std::pair<Seq, std::string>> notes;
+    const std::unique_ptr<rocksdb::Iterator> heads(db_->NewIterator({}, family(meta)));
+    const std::string first = head_key(Seq{after.value + 1});
+    for (heads->Seek(first); heads->Valid() && heads->key().size() == first.size(); heads->Next()) {
+        const Seq size{take_number<std::uint64_t>(heads->key().data() + first.size() - 8)};
+        if (!heads->key().starts_with("head") || size > up_to) break;
+        notes.emplace_back(size, heads->value().ToString());
+    }
+    if (!heads->status().ok()) return to_error(heads->status(), "reading the signed heads", on_message_);
+    return notes;
+}
+
 Status RocksStore::keep_signed_head(Seq size, std::string_view note) const {
     const auto status = db_->Put({}, family(meta), head_key(size), slice(note));
     if (!status.ok()) return to_error(status, "keeping a signed head", on_message_);
@@ -534,6 +546,24 @@ void RocksStore::add_leaf(const Hash& event_hash) {
     if (completed_.size() <= kept_level_min) return;
     const std::lock_guard changing(waiting_mutex_);
     waiting_nodes_.insert(waiting_nodes_.end(), completed_.begin() + kept_level_min, completed_.end());
+}
+
+Status RocksStore::walk(Index index, std::string_view after,
+                        const std::function<bool(std::string_view key, std::string_view value)>& visit) const {
+    rocksdb::ReadOptions options;
+    options.readahead_size = readahead_bytes;
+    options.fill_cache = false;
+    const std::unique_ptr<rocksdb::Iterator> rows(
+        db_->NewIterator(options, family(index == Index::streams ? streams : idem)));
+    for (rows->Seek(slice(after)); rows->Valid(); rows->Next())
+        if (view(rows->key()) != after && !visit(view(rows->key()), view(rows->value()))) return Done{};
+    if (!rows->status().ok()) return to_error(rows->status(), "reading an index of the log", on_message_);
+    return Done{};
+}
+
+Status RocksStore::check_files(std::uint64_t after,
+                               const std::function<bool(const TableFile& file, const Status& whole)>& visit) const {
+    return annal::check_files(*db_, after, visit);
 }
 
 // Filling a batch in memory cannot fail but for its size, which the committer bounds.

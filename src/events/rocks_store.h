@@ -19,6 +19,7 @@
 
 #include "codec.h"
 #include "merkle_tree.h"
+#include "rocks_files.h"
 #include "rocks_support.h"
 #include "stream_rows.h"
 
@@ -90,6 +91,9 @@ class RocksStore {
     Status read_stream(std::string_view project, const MemoryId& stream, Seq up_to, EventArena& arena,
                        std::vector<EventView>& out) const;
 
+    static constexpr unsigned kept_level_min = 8;  // Of the tree's nodes.
+    // The hashes of `count` events, as they are stored. data_loss: a gap.
+    Status leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const;
     // Of the tree over what was written and given to add_leaf. Roots of any size up to that.
     Result<Hash> tree_node(MerkleNodeId id) const;
     Result<Hash> root(Seq size) const;
@@ -98,7 +102,17 @@ class RocksStore {
                              const std::function<void(std::uint64_t done, std::uint64_t all)>& progress) const;
     Result<std::uint32_t> copy_to(rocksdb::BackupEngine& backups) const;  // The new backup's id.
     Result<std::optional<std::string>> signed_head(Seq at_most) const;    // The greatest of that size or smaller.
-    Status keep_signed_head(Seq size, std::string_view note) const;       // Not synced.
+    Result<std::vector<std::pair<Seq, std::string>>> signed_heads(Seq after, Seq up_to) const;  // Of sizes in between.
+    Status keep_signed_head(Seq size, std::string_view note) const;                             // Not synced.
+
+    // For checks. Rows of an index with keys past `after`, in order, until `visit` answers false; those that wait in
+    // memory are not among them. indexed(): up to which seq those of streams are there.
+    enum class Index { streams, idempotency };
+    Status walk(Index index, std::string_view after,
+                const std::function<bool(std::string_view key, std::string_view value)>& visit) const;
+    Result<Seq> indexed() const;
+    Status check_files(std::uint64_t after,
+                       const std::function<bool(const TableFile& file, const Status& whole)>& visit) const;
 
     // The one committer. add_* fill a batch that write() writes, all or nothing.
     void add_identity(const StoreIdentity& identity, Timestamp created);
@@ -121,10 +135,8 @@ class RocksStore {
     rocksdb::ColumnFamilyHandle* family(std::size_t which) const { return families_[which]; }
     static void add_row(StreamRows& to, std::string_view project, const MemoryId& stream, Version version, Seq seq,
                         EventType type);
-    Result<Seq> indexed() const;
     Status clear_index();
     Result<Seq> load_tree();
-    Status leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const;
     Status write_beside(rocksdb::WriteBatch& batch);
     Status read_version(const MemoryId& stream, Version version, Seq seq, EventArena& arena,
                         std::vector<EventView>& out) const;

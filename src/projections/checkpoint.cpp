@@ -77,6 +77,21 @@ Result<Checkpoint> to_checkpoint(std::string_view row) {
     return Error{ErrorCode::data_loss, "a checkpoint that cannot be read", {}};
 }
 
+std::string to_row(std::uint64_t generation) {
+    std::string row(1, row_format);
+    put(row, generation);
+    return row;
+}
+
+Result<std::uint64_t> to_generation(std::string_view row) {
+    RowReader in{row};
+    if (in.has_format()) {
+        const auto generation = in.number<std::uint64_t>();
+        if (in.ends_well()) return generation;
+    }
+    return Error{ErrorCode::data_loss, "a generation's row that cannot be read", {}};
+}
+
 std::string quarantine_key(Seq seq) {
     std::string key(quarantine_prefix);
     for (int shift = 56; shift >= 0; shift -= 8) key += static_cast<char>(seq.value >> shift & 0xff);

@@ -2,6 +2,8 @@
 //   key                          value
 //   \0checkpoint                 format 1, u64 applied, u64 generation, u32 version, text projector, settings, store_id
 //   \0quarantine/, u64be seq     format 1, text error code, message
+// and, in the space "generations", which of a projection's spaces answers:
+//   projection                   format 1, u64 number of the space; no row: 0
 // format is one byte, a text its u32 size and its bytes; numbers are little endian but for the seq of a key.
 #pragma once
 
@@ -27,6 +29,11 @@ inline constexpr std::string_view quarantine_prefix{"\0quarantine/", 12};
 std::string to_row(const Checkpoint& checkpoint);
 // data_loss: not such a row.
 Result<Checkpoint> to_checkpoint(std::string_view row);
+
+inline constexpr std::string_view generations_space = "generations";
+std::string to_row(std::uint64_t generation);
+// data_loss: not such a row.
+Result<std::uint64_t> to_generation(std::string_view row);
 
 struct Quarantined {
     Seq seq;

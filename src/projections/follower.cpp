@@ -39,12 +39,14 @@ bool is_outage(const Error& error) {
 }  // namespace
 
 Follower::Follower(EventLog& log, Projector& projector, std::unique_ptr<ViewSpace> space, const RuntimeOptions& options,
-                   FollowerMonitor& monitor, std::string note)
+                   FollowerMonitor& monitor, std::string note, FollowerRange range)
     : log_(log),
       projector_(projector),
       space_(std::move(space)),
       options_(options),
       monitor_(monitor),
+      range_(range),
+      generation_(range.generation - 1),
       note_(std::move(note)) {}
 
 Follower::~Follower() = default;
@@ -66,6 +68,11 @@ void Follower::stop() {
     if (thread_.joinable()) thread_.join();
 }
 
+void Follower::abandon() {
+    abandoned_ = true;
+    stop();
+}
+
 void Follower::post(std::function<void()> task) {
     {
         const std::lock_guard lock(monitor_.mutex);
@@ -84,27 +91,30 @@ void Follower::resume() {
     publish();
 }
 
+Seq Follower::hold() {
+    held_ = true;
+    return applied_;
+}
+
+void Follower::release() {
+    held_ = false;
+}
+
+Status Follower::save() {
+    return guarded([&] { return projector_.save(); });
+}
+
 Result<std::string> Follower::digest() const {
     if (!opened_) return Error{ErrorCode::unavailable, "the projection could not be opened: " + error_, {}};
     return guarded([&] { return projector_.digest(); });
-}
-
-std::uint64_t Follower::ask_for_rebuild() {
-    paused_ = false;
-    pause_before_retry_ = milliseconds(0);
-    start_over_because_ = "it was asked to rebuild";
-    rebuild_up_to_ = log_.head();
-    applied_ = Seq{0};
-    publish();
-    return generation_ + 1;
 }
 
 void Follower::run() {
     open();
     while (next_turn()) turn();
     drop_pages();
-    if (!opened_ || start_over_because_) return;
-    if (const auto saved = guarded([&] { return projector_.save(); }); !saved)
+    if (!opened_ || start_over_because_ || abandoned_) return;
+    if (const auto saved = save(); !saved)
         tell("warning", "what makes the next open quick was not saved: " + saved.error().message);
 }
 
@@ -120,11 +130,11 @@ bool Follower::next_turn() {
             lock.lock();
             continue;
         }
-        if (paused_) {
+        if (paused_ || held_) {
             work_.wait(lock);
         } else if (pause_before_retry_ > milliseconds(0) && steady_clock::now() < retry_at_) {
             work_.wait_until(lock, retry_at_);
-        } else if (start_over_because_ || space_->damaged() || log_.head() > applied_) {
+        } else if (start_over_because_ || space_->damaged() || end() > applied_) {
             return true;
         } else if (!idle_told_) {
             idle_told_ = true;
@@ -204,7 +214,7 @@ void Follower::start_over() {
     const bool again = !start_over_because_->empty();  // Else there was nothing.
     if (auto emptied = empty(); !emptied) return fail(emptied.error());
 
-    const auto generation = again || generation_ == 0 ? generation_ + 1 : generation_;
+    const auto generation = again || generation_ < range_.generation ? generation_ + 1 : generation_;
     const auto batch = space_->new_batch();
     batch->put(checkpoint_key, to_row(checkpoint(Seq{0}, generation)));
     if (auto written = space_->write(*batch); !written) return fail(written.error());
@@ -256,7 +266,7 @@ Status Follower::read() {
     for (const auto& event : page_.events)
         if (event.seq() != Seq{++seq}) return Error{ErrorCode::data_loss, "the log has a gap", {}};
     if (page_.events.empty()) return Error{ErrorCode::data_loss, "the log ends before its head", {}};
-    if (log_.head().value - seq >= read_ahead_min)
+    if (end().value - seq >= read_ahead_min)
         next_ = std::async(std::launch::async, [this, after = Seq{seq}, page = std::move(spare_)]() mutable {
             if (!read_page(after, page)) page.events.clear();  // The error comes again when they are needed.
             return std::move(page);
@@ -268,7 +278,8 @@ Status Follower::read_page(Seq after, Page& page) const {
     page.after = after;
     page.events.clear();
     page.arena.clear();
-    const EventLog::ReadLimits limits{options_.batch_events_max, options_.batch_bytes_max};
+    const EventLog::ReadLimits limits{std::min<std::uint64_t>(options_.batch_events_max, end().value - after.value),
+                                      options_.batch_bytes_max};
     return guarded([&] { return log_.read(after, limits, page.arena, page.events); });
 }
 

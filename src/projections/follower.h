@@ -4,16 +4,24 @@
 
 #include "runtime.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <future>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 
 namespace annal {
+
+// Where a follower begins and ends.
+struct FollowerRange {
+    std::uint64_t generation = 1;  // Of a space that has none yet.
+    Seq up_to{std::numeric_limits<std::uint64_t>::max()};
+};
 
 // What all followers of one runtime share: the lock of what they publish, and the news that it changed.
 struct FollowerMonitor {
@@ -35,14 +43,15 @@ class Follower {
     };
 
     Follower(EventLog& log, Projector& projector, std::unique_ptr<ViewSpace> space, const RuntimeOptions& options,
-             FollowerMonitor& monitor, std::string note);
+             FollowerMonitor& monitor, std::string note, FollowerRange range);
     ~Follower();  // After stop().
     Follower(const Follower&) = delete;
     Follower& operator=(const Follower&) = delete;
 
     void start();
     void ask_to_stop();
-    void stop();  // Saves.
+    void stop();     // Saves.
+    void abandon();  // Stops; what it has made is not needed any more.
     void wake() { work_.notify_one(); }
     // Runs `task` on the projector's thread, between two batches.
     void post(std::function<void()> task);
@@ -54,8 +63,12 @@ class Follower {
     // From tasks alone:
     void pause();
     void resume();
+    Seq hold();  // As a pause, but the state stays what it is; returns what is applied.
+    void release();
+    Status save();
     Result<std::string> digest() const;
-    std::uint64_t ask_for_rebuild();  // Returns the generation it will be.
+    bool opened() const { return opened_; }
+    Seq applied() const { return applied_; }
 
  private:
     struct Page {
@@ -64,6 +77,7 @@ class Follower {
         std::vector<EventView> events;
     };
 
+    Seq end() const { return std::min(log_.head(), range_.up_to); }
     void run();
     bool next_turn();  // Waits for something to do; false: stop.
     void open();
@@ -86,15 +100,17 @@ class Follower {
     const std::unique_ptr<ViewSpace> space_;
     const RuntimeOptions& options_;
     FollowerMonitor& monitor_;
+    const FollowerRange range_;
 
     // Of the thread alone.
     Seq applied_;
-    std::uint64_t generation_ = 0;
+    std::uint64_t generation_;
     std::uint64_t quarantined_ = 0;
     bool opened_ = false;
     bool idle_told_ = false;
     bool settled_ = false;
     bool paused_ = false;
+    bool held_ = false;
     std::optional<std::string> start_over_because_;
     Seq rebuild_up_to_;                                // Until it is applied, the state is "rebuilding".
     std::chrono::milliseconds pause_before_retry_{0};  // 0: the last turn went well.
@@ -110,6 +126,7 @@ class Follower {
     Published published_;
     std::deque<std::function<void()>> tasks_;
     std::condition_variable work_;
+    std::atomic<bool> abandoned_{false};
     std::atomic<bool> stopping_{false};  // Set under it; read without, inside a batch.
     std::thread thread_;
 };

@@ -45,9 +45,14 @@ class Projector {
     virtual Status idle() { return Done{}; }
     // Before close, and on request: saves what makes the next open quick.
     virtual Status save() { return Done{}; }
+    // Any thread. Returns when what is done behind the checkpoint is done, so that answers are at their quickest.
+    virtual void settle() {}
 
     // SHA-256 over the view's logical content, hex: equal for equal logs, whatever the batches.
     virtual Result<std::string> digest() const = 0;
+    // What it keeps in files of its own, as of the last commit, as rows that a replay makes again, byte for byte; null
+    // when that is nothing. The walk stays as it is while the projector goes on. data_loss of it: a file is damaged.
+    virtual std::unique_ptr<RowWalk> files() const { return nullptr; }
 };
 
 }  // namespace annal

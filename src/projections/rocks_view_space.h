@@ -68,6 +68,7 @@ class Column {
     std::shared_mutex& bulk_mutex() const { return bulk_mutex_; }
 
     bool damaged() const { return damaged_; }
+    void set_damaged() const { damaged_ = true; }
     // The error of a failed read; damage is remembered.
     Error failed_read(const rocksdb::Status& status) const;
 

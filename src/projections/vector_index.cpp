@@ -81,6 +81,7 @@ class Index final : public VectorIndex {
     void discard() override;
     Status save() override;
     Result<std::string> digest() const override;
+    std::unique_ptr<RowWalk> files() const override;
 
     Seq applied() const override { return Seq{applied_.load(std::memory_order_acquire)}; }
     Result<VectorAnswer> search(const VectorQuery& query) const override;
@@ -528,6 +529,58 @@ Result<std::string> Index::digest() const {
         at = next;
     }
     return digest.hex();
+}
+
+// Every row that was published at its making: partition, generation and slot, to ordinal and floats.
+class FileRows final : public RowWalk {
+ public:
+    explicit FileRows(const Partitions& partitions) {
+        for (const auto& [key, partition] : partitions) partitions_[partition->number] = {partition, partition->size()};
+        at_ = partitions_.begin();
+        load();
+    }
+
+    void next() override {
+        ++slot_;
+        load();
+    }
+    bool valid() const override { return at_ != partitions_.end() && !damage_; }
+    std::string_view key() const override { return key_; }
+    std::string_view value() const override { return value_; }
+    Status status() const override { return damage_ ? Status(*damage_) : Done{}; }
+
+ private:
+    struct Part {
+        std::shared_ptr<const VectorPartition> partition;
+        Slot count = 0;
+    };
+
+    void load() {
+        for (; at_ != partitions_.end() && slot_ == at_->second.count; ++at_) slot_ = 0;
+        if (at_ == partitions_.end()) return;
+        const auto& partition = *at_->second.partition;
+        key_ = slot_key({partition.number, partition.generation, slot_});
+        if (!partition.intact(slot_)) {
+            damage_ = Error{
+                ErrorCode::data_loss,
+                "a row of the vectors' files fails its checksum",
+                {{"project", partition.key.project}, {"ordinal", std::to_string(partition.ordinal(slot_).value)}}};
+            return;
+        }
+        const auto floats = partition.floats(slot_);
+        value_ = std::to_string(partition.ordinal(slot_).value) + ' ';
+        value_.append(reinterpret_cast<const char*>(floats.data()), floats.size_bytes());
+    }
+
+    std::map<std::uint32_t, Part> partitions_;  // By number, as keys sort.
+    std::map<std::uint32_t, Part>::const_iterator at_;
+    Slot slot_ = 0;
+    std::string key_, value_;
+    std::optional<Error> damage_;
+};
+
+std::unique_ptr<RowWalk> Index::files() const {
+    return std::make_unique<FileRows>(published());
 }
 
 std::vector<Seq> Index::ordinals(std::string_view project) const {

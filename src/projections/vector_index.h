@@ -66,8 +66,7 @@ class VectorIndex : public Projector {
     virtual std::vector<Seq> ordinals(std::string_view project) const = 0;
 
     // Graphs are built behind the checkpoint by a thread of their own; what they do not hold yet is scanned.
-    virtual std::uint64_t unlinked() const = 0;  // Vectors that wait for it.
-    virtual void settle() = 0;                   // Returns when none does.
+    virtual std::uint64_t unlinked() const = 0;  // Vectors that wait for it; settle() returns when none does.
 };
 
 }  // namespace annal

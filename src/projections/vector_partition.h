@@ -84,6 +84,7 @@ class VectorPartition {
     }
     Seq until(Slot slot) const { return Seq{until_[slot].load(std::memory_order_relaxed)}; }  // Seq{0}: still.
     std::span<const float> floats(Slot slot) const { return rows_->floats(slot); }            // Of a flushed one.
+    bool intact(Slot slot) const { return rows_->intact(slot); }                              // Its checksum is right.
 
     Status flush();  // Everything that was appended is in the file.
     void publish();

@@ -1,5 +1,6 @@
 #include "view_store.h"
 
+#include "events/rocks_files.h"
 #include "events/rocks_support.h"
 #include "rocks_view_space.h"
 
@@ -182,6 +183,52 @@ class RocksViewStore : public ViewStore {
         return rocks_view::make_space(add(std::string(name), handle), space_options_);
     }
 
+    std::vector<std::string> spaces() const override {
+        const std::lock_guard lock(mutex_);
+        std::vector<std::string> names;
+        for (const auto& [name, slot] : slots_)
+            if (name != rocksdb::kDefaultColumnFamilyName) names.push_back(name);
+        return names;
+    }
+
+    Status drop(std::string_view name) override {
+        const std::lock_guard lock(mutex_);
+        const auto found = slots_.find(name);
+        if (found == slots_.end()) return Done{};
+        if (database_->forked()) return Error{ErrorCode::unavailable, "dropping a view after a fork", {}};
+        const auto dropped = database_->db().DropColumnFamily(found->second->column()->handle());
+        if (!dropped.ok()) return rocks_view::view_error(dropped, "dropping a view space");
+        slots_.erase(found);
+        return Done{};
+    }
+
+    Status sync() override {
+        if (database_->forked()) return Error{ErrorCode::unavailable, "syncing the views after a fork", {}};
+        if (const auto synced = database_->db().FlushWAL(true); !synced.ok())
+            return rocks_view::view_error(synced, "syncing the views");
+        return Done{};
+    }
+
+    Result<Checked> check_files(std::uint64_t after, const std::function<bool(const Checked&)>& progress) override {
+        if (database_->forked()) return Error{ErrorCode::unavailable, "checking the views after a fork", {}};
+        Checked checked{.at = after};
+        std::optional<Error> first;
+        const auto done = annal::check_files(database_->db(), after, [&](const TableFile& file, const Status& whole) {
+            if (!whole) {
+                if (!first) first = whole.error();
+                const std::lock_guard lock(mutex_);
+                const auto space = slots_.find(file.family);
+                if (space != slots_.end() && whole.error().code == ErrorCode::data_loss)
+                    space->second->column()->set_damaged();
+            }
+            checked = {checked.count + 1, checked.bytes + file.bytes, file.number};
+            return progress(checked);
+        });
+        if (!done) return done.error();
+        if (first) return *first;
+        return checked;
+    }
+
     fs::path directory() const override { return directory_; }
     std::uint64_t bytes_on_disk() const override { return bytes_below(directory_); }
     std::string recovered() const override { return recovered_; }
@@ -196,7 +243,7 @@ class RocksViewStore : public ViewStore {
     const fs::path directory_;
     const rocksdb::ColumnFamilyOptions space_options_ = space_options();  // One block cache for all.
     std::string recovered_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::shared_ptr<Database> database_;
     std::map<std::string, std::shared_ptr<Slot>, std::less<>> slots_;
 };

@@ -5,6 +5,8 @@
 
 #include <annal/result.h>
 
+#include "events/checked.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -27,17 +29,21 @@ class ViewBatch {
     virtual Result<std::optional<std::string>> get(std::string_view key) const = 0;
 };
 
-class ViewIterator {  // Over one space as of its making, ascending by key. Short-lived: it pins files.
+class RowWalk {  // Over rows, ascending by key.
  public:
-    virtual ~ViewIterator() = default;
-    virtual void seek(std::string_view key) = 0;           // To the first key >= key.
-    virtual void seek_for_prev(std::string_view key) = 0;  // To the last key <= key.
+    virtual ~RowWalk() = default;
     virtual void next() = 0;
-    virtual void prev() = 0;
     virtual bool valid() const = 0;
-    virtual std::string_view key() const = 0;  // Valid until the iterator moves.
+    virtual std::string_view key() const = 0;  // Valid until the walk moves.
     virtual std::string_view value() const = 0;
     virtual Status status() const = 0;  // Ask once after the last step: an error also ends the walk.
+};
+
+class ViewIterator : public RowWalk {  // Over one space as of its making. Short-lived: it pins files.
+ public:
+    virtual void seek(std::string_view key) = 0;           // To the first key >= key.
+    virtual void seek_for_prev(std::string_view key) = 0;  // To the last key <= key.
+    virtual void prev() = 0;
 };
 
 // A frozen view of one space: all its reads agree with each other.
@@ -86,6 +92,15 @@ class ViewStore {
     // Opens or makes the space: 1 to 64 of a-z, 0-9, '_', '-'. The same name gives the same keys. Spaces, batches,
     // snapshots and iterators that outlive the store keep it open.
     virtual Result<std::unique_ptr<ViewSpace>> space(std::string_view name) = 0;
+    virtual std::vector<std::string> spaces() const = 0;
+    // Durably. Its keys and files go; what was made of it before reads on. Done when there is no such space.
+    virtual Status drop(std::string_view name) = 0;
+    // All that was written before survives a power loss.
+    virtual Status sync() = 0;
+    // Reads the table files numbered past `after`, from disk, and checks every block; ends early when `progress`
+    // answers false. A space that has a damaged one is damaged() from then on. data_loss: the first one; all are read
+    // before.
+    virtual Result<Checked> check_files(std::uint64_t after, const std::function<bool(const Checked&)>& progress) = 0;
     virtual std::filesystem::path directory() const = 0;  // Beside the key spaces, for a projection's own files.
     virtual std::uint64_t bytes_on_disk() const = 0;
     virtual std::string recovered() const = 0;  // Why it was made anew; empty when it was not.

@@ -46,6 +46,47 @@ inline Seq grow(EventLog& log, std::uint64_t count, std::size_t filler_bytes = 0
     return log.head();
 }
 
+inline Sum parse_sum(std::string_view row) {
+    Sum sum;
+    const auto* end = row.data() + row.size();
+    const auto* space = std::from_chars(row.data(), end, sum.count).ptr;
+    if (space != end) std::from_chars(space + 1, end, sum.total);
+    return sum;
+}
+
+// What a ledger's space says, in three ways that must agree.
+struct LedgerRows {
+    Seq applied;
+    Sum sum;   // The row.
+    Sum rows;  // Counted.
+    std::uint64_t quarantined = 0;
+};
+
+inline Result<LedgerRows> read_ledger(std::unique_ptr<ViewIterator> all) {
+    LedgerRows read;
+    for (all->seek({}); all->valid(); all->next()) {
+        if (all->key() == checkpoint_key) {
+            const auto checkpoint = to_checkpoint(all->value());
+            if (!checkpoint) return checkpoint.error();
+            read.applied = checkpoint->applied;
+        } else if (all->key() == "sum") {
+            read.sum = parse_sum(all->value());
+        } else if (all->key().starts_with('e')) {
+            read.rows = {read.rows.count + 1, read.rows.total + parse_sum(all->value()).count};
+        } else if (all->key().starts_with(quarantine_prefix)) {
+            ++read.quarantined;
+        } else {
+            return Error{ErrorCode::internal, "a key that nobody wrote", {}};
+        }
+    }
+    if (auto walked = all->status(); !walked) return walked.error();
+    return read;
+}
+
+inline Result<LedgerRows> read_ledger(const ViewSpace& space) {
+    return read_ledger(space.iterate());
+}
+
 class Ledger : public Projector {
  public:
     std::string name_ = "ledger";
@@ -66,7 +107,7 @@ class Ledger : public Projector {
             if (auto allowed = on_open(); !allowed) return allowed;
         const auto row = space.get("sum");
         if (!row) return row.error();
-        published_ = count_ = *row ? parse(**row).count : 0;
+        published_ = count_ = *row ? parse_sum(**row).count : 0;
         return Done{};
     }
     Status reset() override {
@@ -81,7 +122,7 @@ class Ledger : public Projector {
                 if (auto allowed = before_event(event); !allowed) return allowed;
             const auto row = batch.get("sum");  // Its own write of the event before, but for the first.
             if (!row) return row.error();
-            Sum sum = *row ? parse(**row) : Sum{};
+            Sum sum = *row ? parse_sum(**row) : Sum{};
             MemoryEvent unpacked;
             std::uint64_t value = 0;
             const auto content = content_of(event, unpacked);
@@ -114,13 +155,7 @@ class Ledger : public Projector {
     }
     std::uint64_t published() const { return published_; }
 
-    static Sum parse(std::string_view row) {
-        Sum sum;
-        const auto* end = row.data() + row.size();
-        const auto* space = std::from_chars(row.data(), end, sum.count).ptr;
-        if (space != end) std::from_chars(space + 1, end, sum.total);
-        return sum;
-    }
+    Result<LedgerRows> rows() const { return read_ledger(space_->snapshot()->iterate()); }
 
  private:
     ViewSpace* space_ = nullptr;
@@ -128,34 +163,15 @@ class Ledger : public Projector {
     std::atomic<std::uint64_t> published_ = 0;
 };
 
-// What a ledger's space says, in three ways that must agree.
-struct LedgerRows {
-    Seq applied;
-    Sum sum;   // The row.
-    Sum rows;  // Counted.
-    std::uint64_t quarantined = 0;
-};
-
-inline Result<LedgerRows> read_ledger(const ViewSpace& space) {
-    LedgerRows read;
-    const auto all = space.iterate();
-    for (all->seek({}); all->valid(); all->next()) {
-        if (all->key() == checkpoint_key) {
-            const auto checkpoint = to_checkpoint(all->value());
-            if (!checkpoint) return checkpoint.error();
-            read.applied = checkpoint->applied;
-        } else if (all->key() == "sum") {
-            read.sum = Ledger::parse(all->value());
-        } else if (all->key().starts_with('e')) {
-            read.rows = {read.rows.count + 1, read.rows.total + Ledger::parse(all->value()).count};
-        } else if (all->key().starts_with(quarantine_prefix)) {
-            ++read.quarantined;
-        } else {
-            return Error{ErrorCode::internal, "a key that nobody wrote", {}};
-        }
-    }
-    if (auto walked = all->status(); !walked) return walked.error();
-    return read;
+// The space of the generation that answers.
+inline std::string space_of(ViewStore& views, const std::string& projection) {
+    const auto pointers = views.space(generations_space);
+    if (!pointers) throw std::runtime_error("cannot read the generations: " + pointers.error().message);
+    const auto row = (*pointers)->get(projection);
+    if (!row || !*row) return projection;
+    const auto number = to_generation(**row);
+    if (!number) throw std::runtime_error("cannot read the generations: " + number.error().message);
+    return projection + "-g" + std::to_string(*number);
 }
 
 inline constexpr std::chrono::milliseconds long_enough{60'000};
@@ -177,9 +193,27 @@ struct Views {
     ViewStoreOptions options_;
 };
 
-inline std::unique_ptr<ProjectionRuntime> run(EventLog& log, Views& views, std::vector<Projector*> projectors,
+// The first instance is `ledger` itself; those that rebuilds and checks make ask it what to refuse.
+inline Projection projection_of(Ledger& ledger) {
+    const auto first = std::make_shared<std::atomic<bool>>(true);
+    return {ledger.name_, [first, &ledger](const std::filesystem::path&) {
+                if (first->exchange(false)) return std::shared_ptr<Ledger>(std::shared_ptr<void>(), &ledger);
+                auto other = std::make_shared<Ledger>();
+                other->name_ = ledger.name_;
+                other->version_ = ledger.version_;
+                other->settings_ = ledger.settings_;
+                other->before_event = [&ledger](const EventView& event) -> Status {
+                    return ledger.before_event ? ledger.before_event(event) : Done{};
+                };
+                return other;
+            }};
+}
+
+inline std::unique_ptr<ProjectionRuntime> run(EventLog& log, Views& views, std::vector<Ledger*> ledgers,
                                               RuntimeOptions options = {}) {
-    auto started = ProjectionRuntime::start(log, *views.store, std::move(projectors), std::move(options));
+    std::vector<Projection> projections;
+    for (auto* ledger : ledgers) projections.push_back(projection_of(*ledger));
+    auto started = ProjectionRuntime::start(log, *views.store, std::move(projections), std::move(options));
     if (!started) throw std::runtime_error("cannot start the runtime: " + started.error().message);
     return *std::move(started);
 }

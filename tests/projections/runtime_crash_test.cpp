@@ -88,6 +88,71 @@ TEST_CASE("after a kill at any time the state is the fold of the events up to it
     CHECK(killed_midway > 0);
 }
 
+// Rebuilds again and again, and tells of each step of it. The parent kills it.
+TEST_CASE("child: rebuild and be killed", "[.child]") {
+    if (child_argument().empty()) SKIP("started by another test");
+    const fs::path directory = child_argument();
+    const auto log = EventLog::open({.directory = directory / "log", .create_if_missing = false});
+    REQUIRE(log);
+    Views views(directory / "views");
+    Ledger ledger;
+    const auto runtime = run(**log, views, {&ledger}, {.batch_events_max = 500});
+    for (;;) {
+        REQUIRE(runtime->rebuild("ledger", [](Seq, Seq) { REQUIRE(write(ChildProcess::news_fd, "+", 1) == 1); }));
+        REQUIRE(write(ChildProcess::news_fd, "!", 1) == 1);
+    }
+}
+
+TEST_CASE("after a kill at any time of a rebuild, one whole generation answers", "[runtime][crash]") {
+    const auto seed = test_seed();
+    INFO("seed " << seed);
+    std::mt19937_64 random(seed);
+    const TempDir temp;
+    const auto log = [&] {
+        auto opened = EventLog::open({.directory = temp.path() / "log"});
+        REQUIRE(opened);
+        return *std::move(opened);
+    };
+    {
+        const auto filled = log();
+        grow(*filled, child_events);
+        Views views(temp.path() / "views");
+        Ledger ledger;
+        REQUIRE(run(*filled, views, {&ledger})->wait_for("ledger", Seq{child_events}, long_enough));
+    }
+    std::uint64_t generation = 1;
+    int generations_begun = 0;
+    for (int trial = 0; trial < trials(12); ++trial) {
+        {
+            ChildProcess child("child: rebuild and be killed", temp.path().string());
+            for (auto news = random() % 16; news > 0 && child.next_news(); --news) continue;
+            child.kill_now();
+        }
+        Views views(temp.path() / "views");
+        CHECK(views.store->recovered().empty());
+        const auto space = views.store->space(space_of(*views.store, "ledger"));
+        REQUIRE(space);
+        const auto found = read_ledger(**space);
+        REQUIRE(found);
+        CHECK(found->applied == Seq{child_events});  // Before anything is replayed.
+        CHECK(found->sum == sum_up_to(found->applied));
+        CHECK(found->rows == found->sum);
+        Ledger ledger;
+        const auto opened = log();
+        const auto runtime = run(*opened, views, {&ledger});
+        CHECK(ledger.resets == 0);
+        const auto status = runtime->status().front();
+        CHECK(status.note.empty());
+        CHECK(status.generation >= generation);
+        generations_begun += status.generation != generation;
+        generation = status.generation;
+        auto spaces = views.store->spaces();
+        std::erase(spaces, generations_space);
+        CHECK(spaces.size() == 1);
+    }
+    if (trials(12) >= 12) CHECK(generations_begun > 0);  // Else the kills came too early to say much.
+}
+
 // Opens views that may be damaged, follows the log to its end, and looks at all it has.
 TEST_CASE("child: open damaged views", "[.child]") {
     if (child_argument().empty()) SKIP("started by another test");

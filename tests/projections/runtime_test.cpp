@@ -17,13 +17,19 @@ using namespace annal::testing;
 namespace {
 
 LedgerRows rows_of(Views& views, std::string_view name = "ledger") {
-    const auto space = views.store->space(name);
+    const auto space = views.store->space(space_of(*views.store, std::string(name)));
     REQUIRE(space);
     const auto read = read_ledger(**space);
     REQUIRE(read);
     CHECK(read->sum == read->rows);
     CHECK(read->sum.count + read->quarantined == read->applied.value);
     return *read;
+}
+
+std::vector<std::string> spaces_of(Views& views) {
+    auto names = views.store->spaces();
+    std::erase(names, generations_space);
+    return names;
 }
 
 ProjectionStatus status_of(const ProjectionRuntime& runtime, std::string_view name = "ledger") {
@@ -310,10 +316,11 @@ TEST_CASE("a rebuild gives the same digest, tells its progress, and raises the g
     CHECK(runtime->rebuild("nobody", {}).error().code == ErrorCode::not_found);
     CHECK(runtime->digest("nobody").error().code == ErrorCode::not_found);
 
-    // In the middle of it the state says so; a failure ends the wait.
+    // In the middle of it the one before answers and follows, and status tells of both; a failure leaves it in place.
     std::counting_semaphore<> reached{0}, go{0};
+    std::atomic<bool> building{true};
     ledger.before_event = [&](const EventView& event) -> Status {
-        if (event.seq() != Seq{100}) return Done{};
+        if (event.seq() != Seq{100} || !building) return Done{};
         reached.release();
         go.acquire();
         return Error{ErrorCode::unavailable, "the helper is down", {}};
@@ -324,10 +331,186 @@ TEST_CASE("a rebuild gives the same digest, tells its progress, and raises the g
         CHECK(rebuilt.error().message.find("the helper is down") != std::string::npos);
     });
     reached.acquire();
-    CHECK(status_of(*runtime).state == "rebuilding");
-    CHECK(status_of(*runtime).lag_events == 350);
-    for (int i = 0; i < 1000; ++i) go.release();
+    grow(log, 20);
+    REQUIRE(runtime->wait_for("ledger", Seq{420}, long_enough));
+    auto status = status_of(*runtime);
+    CHECK(status.state == "running");
+    CHECK(status.generation == 2);
+    CHECK(status.lag_events == 0);
+    CHECK(status.building_generation == 3);
+    CHECK(status.building_seq == Seq{50});
+    building = false;
+    go.release();
     other.join();
+    status = status_of(*runtime);
+    CHECK(status.generation == 2);
+    CHECK(status.building_generation == 0);
+    CHECK(rows_of(views).sum == sum_up_to(Seq{420}));
+    CHECK(spaces_of(views) == std::vector<std::string>{"ledger-g2"});
+
+    REQUIRE(runtime->rebuild("ledger", {}));
+    CHECK(status_of(*runtime).generation == 4);
+    CHECK(spaces_of(views) == std::vector<std::string>{"ledger-g4"});
+}
+
+TEST_CASE("a rebuild under appends never shows a state behind the one before it", "[runtime]") {
+    const TempDir temp;
+    Views views(temp.path() / "views");
+    MemoryEventLog log;
+    grow(log, 200);
+    Ledger ledger;
+    const auto runtime = run(log, views, {&ledger}, {.batch_events_max = 16});
+    REQUIRE(runtime->wait_for("ledger", Seq{200}, long_enough));
+    std::atomic<bool> stop{false};
+    std::atomic<int> failed{0}, stale{0}, asked{0};
+    std::atomic<std::uint64_t> begun{0};
+    std::thread writer([&] {
+        while (!stop) {
+            if (log.head().value >= 200 + 20 * begun) {  // So that the test's length does not depend on its speed.
+                std::this_thread::yield();
+                continue;
+            }
+            const auto seq = grow(log, 1);
+            if (!runtime->wait_for("ledger", seq, long_enough)) ++failed;
+            const auto view = std::static_pointer_cast<const Ledger>(runtime->view("ledger"));
+            if (view->published() < seq.value) ++stale;
+        }
+    });
+    std::vector<std::thread> readers;
+    for (int reader = 0; reader < 2; ++reader)
+        readers.emplace_back([&] {
+            for (std::uint64_t seen = 0; !stop; ++asked) {
+                const auto applied = runtime->applied("ledger").value;
+                const auto view = std::static_pointer_cast<const Ledger>(runtime->view("ledger"));
+                const auto rows = view->rows();
+                if (!rows || rows->sum != rows->rows || rows->sum != sum_up_to(rows->applied)) ++failed;
+                if (rows && (rows->applied.value < seen || rows->applied.value < applied)) ++stale;
+                if (rows) seen = rows->applied.value;
+            }
+        });
+    const auto swaps = static_cast<std::uint64_t>(trials(50));
+    for (std::uint64_t swap = 0; swap < swaps; ++swap) {
+        ++begun;
+        CHECK(runtime->rebuild("ledger", {}));
+    }
+    while (asked < 10) std::this_thread::yield();
+    stop = true;
+    writer.join();
+    for (auto& reader : readers) reader.join();
+    CHECK(failed == 0);
+    CHECK(stale == 0);
+    CHECK(status_of(*runtime).generation == 1 + swaps);
+    CHECK(rows_of(views).sum == sum_up_to(log.head()));
+    CHECK(spaces_of(views).size() == 1);
+}
+
+TEST_CASE("a reader that holds the generation before a swap reads on, and then its rows go", "[runtime]") {
+    const TempDir temp;
+    Views views(temp.path() / "views");
+    MemoryEventLog log;
+    grow(log, 100);
+    Ledger ledger;
+    const auto runtime = run(log, views, {&ledger});
+    REQUIRE(runtime->wait_for("ledger", Seq{100}, long_enough));
+    auto held = std::static_pointer_cast<const Ledger>(runtime->view("ledger"));
+    REQUIRE(runtime->rebuild("ledger", {}));
+    CHECK(spaces_of(views) == std::vector<std::string>{"ledger", "ledger-g2"});
+    grow(log, 10);
+    REQUIRE(runtime->wait_for("ledger", Seq{110}, long_enough));
+    const auto rows = held->rows();
+    REQUIRE(rows);
+    CHECK(rows->applied == Seq{100});
+    CHECK(rows->rows == sum_up_to(Seq{100}));
+    held.reset();
+    CHECK(spaces_of(views) == std::vector<std::string>{"ledger-g2"});
+}
+
+TEST_CASE("the next start takes the generation that is named, and removes what others left", "[runtime]") {
+    const TempDir temp;
+    Views views(temp.path() / "views");
+    MemoryEventLog log;
+    grow(log, 100);
+    {
+        Ledger ledger;
+        const auto runtime = run(log, views, {&ledger});
+        REQUIRE(runtime->wait_for("ledger", Seq{100}, long_enough));
+        REQUIRE(runtime->rebuild("ledger", {}));
+    }
+    for (const char* left : {"ledger", "ledger-g3", "ledger-check"}) {  // Of crashes before and after a swap.
+        REQUIRE(views.store->space(left));
+        std::filesystem::create_directories(temp.path() / "views" / left);
+    }
+    REQUIRE(views.store->space("ledger-grown"));  // Another's.
+    views.close();
+    views.open();
+    Ledger ledger;
+    const auto runtime = run(log, views, {&ledger});
+    REQUIRE(runtime->wait_for("ledger", Seq{100}, long_enough));
+    CHECK(ledger.resets == 0);
+    CHECK(status_of(*runtime).generation == 2);
+    CHECK(status_of(*runtime).note.empty());
+    CHECK(spaces_of(views) == std::vector<std::string>{"ledger-g2", "ledger-grown"});
+    for (const char* left : {"ledger", "ledger-g3", "ledger-check"})
+        CHECK_FALSE(std::filesystem::exists(temp.path() / "views" / left));
+    REQUIRE(runtime->rebuild("ledger", {}));
+    CHECK(status_of(*runtime).generation == 3);
+}
+
+TEST_CASE("a check compares every row with a fresh fold, and names the first that differs", "[runtime]") {
+    const TempDir temp;
+    Views views(temp.path() / "views");
+    MemoryEventLog log;
+    grow(log, 300);
+    Ledger ledger;
+    const auto runtime = run(log, views, {&ledger}, {.batch_events_max = 50});
+    REQUIRE(runtime->wait_for("ledger", Seq{300}, long_enough));
+    const auto space = views.store->space("ledger");
+    REQUIRE(space);
+    const auto check = [&] {
+        Seq last{0};
+        auto checked = runtime->check("ledger", [&](Seq applied, Seq head) {
+            CHECK(applied >= last);
+            CHECK(head == Seq{300});
+            last = applied;
+        });
+        REQUIRE(checked);
+        CHECK(checked->seq == Seq{300});
+        CHECK(spaces_of(views) == std::vector<std::string>{"ledger"});
+        return *checked;
+    };
+    auto whole = check();
+    CHECK(whole.difference.empty());
+    CHECK(whole.rows == 301);  // One for each event, and the sum.
+
+    const auto key = "e" + quarantine_key(Seq{77});
+    const auto damage = [&](std::optional<std::string> value) {
+        const auto batch = (*space)->new_batch();
+        value ? batch->put(key, *value) : batch->erase(key);
+        REQUIRE((*space)->write(*batch));
+    };
+    damage("secret");
+    CHECK(check().difference.find("expected 4 bytes") != std::string::npos);
+    CHECK(check().difference.find("found 6 bytes") != std::string::npos);
+    CHECK(check().difference.find("secret") == std::string::npos);
+    CHECK(check().rows == 76);
+    damage(std::nullopt);
+    CHECK(check().difference.find("found none") != std::string::npos);
+    damage(std::to_string(amount(77)));
+    CHECK(check().difference.empty());
+    const auto batch = (*space)->new_batch();
+    batch->put("shop" + std::string(1, '\0') + "rsecret", "one too many");
+    REQUIRE((*space)->write(*batch));
+    CHECK(check().difference.find("project shop, row r of key checksum") != std::string::npos);
+    CHECK(check().difference.find("expected no such row") != std::string::npos);
+    REQUIRE(runtime->rebuild("ledger", {}));
+    const auto cured = runtime->check("ledger", {});
+    REQUIRE(cured);
+    CHECK(cured->difference.empty());
+
+    ledger.before_event = [](const EventView&) -> Status { return Error{ErrorCode::unavailable, "down", {}}; };
+    CHECK(runtime->check("ledger", {}).error().code == ErrorCode::unavailable);
+    CHECK(runtime->check("nobody", {}).error().code == ErrorCode::not_found);
+    CHECK(spaces_of(views) == std::vector<std::string>{"ledger-g2"});
 }
 
 TEST_CASE("state that is not this projector's, this log's or this past's is built anew", "[runtime]") {
@@ -444,10 +627,12 @@ TEST_CASE("a pause holds between batches, and the end saves", "[runtime]") {
         REQUIRE(runtime->resume("ledger"));
         REQUIRE(runtime->wait_for("ledger", Seq{10}, long_enough));
         while (ledger.idles == 0) std::this_thread::yield();
-        REQUIRE(runtime->pause("ledger"));
-        REQUIRE(runtime->rebuild("ledger", {}));  // Resumes it.
-        CHECK(status_of(*runtime).state == "running");
     }
     CHECK(ledger.saves == 1);
-    CHECK_FALSE(ProjectionRuntime::start(log, *views.store, {&ledger, &ledger}));
+    const auto runtime = run(log, views, {&ledger});
+    REQUIRE(runtime->pause("ledger"));
+    CHECK(status_of(*runtime).state == "stopped");
+    REQUIRE(runtime->rebuild("ledger", {}));  // Resumes it.
+    CHECK(status_of(*runtime).state == "running");
+    CHECK_FALSE(ProjectionRuntime::start(log, *views.store, {projection_of(ledger), projection_of(ledger)}));
 }

@@ -122,6 +122,10 @@ class FakeEngine final : public Engine {
     Status read_log(Seq, std::string_view, const std::function<bool(const LogEntry&)>&) override { return no(); }
     Result<EngineStatus> status(bool) override { return no(); }
     Status rebuild(std::string_view, const std::function<void(Seq, Seq)>&) override { return no(); }
+    Result<VerifyReport> verify(const VerifyOptions&,
+                                const std::function<void(std::string_view, std::uint64_t, std::uint64_t)>&) override {
+        return no();
+    }
 
  private:
     static Error no() { return {ErrorCode::unimplemented, "not in the fake", {}}; }

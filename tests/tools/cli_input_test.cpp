@@ -10,9 +10,9 @@ using annal::testing::Cli;
 namespace {
 
 const std::string id = "01970e2c-7b1e-7c3a-9f00-0123456789ab";
-const std::vector<std::string> commands{"remember", "revise", "reinforce", "forget",  "restore",
-                                        "search",   "get",    "list",      "history", "import",
-                                        "export",   "log",    "status",    "rebuild", "eval"};
+const std::vector<std::string> commands{"remember", "revise",  "reinforce", "forget", "restore", "search",
+                                        "get",      "list",    "history",   "import", "export",  "log",
+                                        "status",   "rebuild", "verify",    "eval"};
 
 }  // namespace
 

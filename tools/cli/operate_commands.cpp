@@ -1,11 +1,15 @@
-// log, status, rebuild: what an operator looks at.
+// log, status, rebuild, verify: what an operator looks at.
 #include "context.h"
+#include "exit_code.h"
 #include "print.h"
 #include "progress.h"
 
 #include <nlohmann/json.hpp>
 
 #include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <optional>
 
 namespace annal::cli {
 namespace {
@@ -71,7 +75,7 @@ void add_status(CLI::App& app, Context& context) {
 }
 
 void add_rebuild(CLI::App& app, Context& context) {
-    auto* command = app.add_subcommand("rebuild", "Make projections anew from the log");
+    auto* command = app.add_subcommand("rebuild", "Make projections anew from the log, while the old ones answer");
     auto name = std::make_shared<std::string>();
     command->add_option("PROJECTION,--projection", *name, "Its name, as `status` shows it; all of them when left out");
     command->footer(R"(Examples:
@@ -96,12 +100,51 @@ void add_rebuild(CLI::App& app, Context& context) {
     });
 }
 
+void add_verify(CLI::App& app, Context& context) {
+    auto* command = app.add_subcommand("verify", "Check the log, its indexes and every projection against the log");
+    auto log_only = std::make_shared<bool>(false);
+    command->add_flag("--files-and-log", *log_only, "Leave out the comparison of projections, which replays the log");
+    command->footer(
+        R"(Exits with 0 only if all is well; with 11 when something is damaged, with 9 when something could not be checked.
+
+Examples:
+  annal verify
+  annal verify --json | jq '.checks[] | select(.state != "ok")')");
+    command->callback([log_only, &context] {
+        context.action = [log_only, &context]() -> Result<int> {
+            auto engine = context.open_to_read();
+            if (!engine) return engine.error();
+            // One that lags is compared as of where it is.
+            static_cast<void>((*engine)->wait_for((*engine)->head(), context.wait_max()));
+            std::optional<Progress> progress;
+            std::string shown;
+            auto report = (*engine)->verify({.projections = !*log_only},
+                                            [&](std::string_view check, std::uint64_t done, std::uint64_t all) {
+                                                if (!progress || shown != check) {
+                                                    progress.reset();
+                                                    progress.emplace(shown = check, !context.json);
+                                                }
+                                                progress->show(done, all);
+                                            });
+            progress.reset();
+            if (!report) return report.error();
+            auto ok = context.json ? Context::print(to_json(*report)) : Context::write(describe(*report));
+            if (!ok) return ok.error();
+            if (report->all_well()) return 0;
+            const bool damaged = std::ranges::any_of(
+                report->checks, [](const Check& check) { return check.state == Check::State::failed; });
+            return exit_code(damaged ? ErrorCode::data_loss : ErrorCode::unavailable);
+        };
+    });
+}
+
 }  // namespace
 
 void add_operate_commands(CLI::App& app, Context& context) {
     add_log(app, context);
     add_status(app, context);
     add_rebuild(app, context);
+    add_verify(app, context);
 }
 
 }  // namespace annal::cli

@@ -207,9 +207,31 @@ std::string describe(const EngineStatus& status) {
         if (projection.quarantined != 0)
             text += projection.name + ": " + std::to_string(projection.quarantined) + " events in quarantine\n";
     }
+    for (const auto& projection : status.projections)
+        if (projection.building_generation != 0)
+            text += projection.name + ": generation " + std::to_string(projection.building_generation) +
+                    " is being built, at " + std::to_string(projection.building_seq.value) + '\n';
+    if (status.scrub.last_pass)
+        text += "last scrubbed " + short_time(*status.scrub.last_pass) + ", errors " +
+                std::to_string(status.scrub.errors) + '\n';
+    if (!status.scrub.error.empty()) text += "scrub error: " + clean(status.scrub.error) + '\n';
     std::vector<std::vector<std::string>> counts;
     for (const auto& [kind, count] : status.counts) counts.push_back({kind, std::to_string(count)});
     if (!counts.empty()) text += "\nlive memories\n" + table(counts, {1});
+    return text;
+}
+
+std::string describe(const VerifyReport& report) {
+    std::vector<std::vector<std::string>> rows{{"check", "state", "count", "seconds"}};
+    for (const auto& check : report.checks) {
+        auto seconds = std::to_string(check.seconds);
+        seconds.resize(seconds.size() - 4);  // Two digits behind the point.
+        rows.push_back({check.name, std::string(check_state_names[static_cast<std::size_t>(check.state)]),
+                        std::to_string(check.count), seconds});
+    }
+    std::string text = table(rows, {2, 3});
+    for (const auto& check : report.checks)
+        if (!check.found.empty()) text += check.name + ": " + clean(check.found) + '\n';
     return text;
 }
 

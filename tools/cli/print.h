@@ -27,6 +27,7 @@ std::string describe(const SearchAnswer& answer, bool explain);
 std::string describe(const std::vector<HistoryEntry>& history);
 std::string describe(const Engine::LogEntry& entry);  // One line.
 std::string describe(const EngineStatus& status);
+std::string describe(const VerifyReport& report);
 
 std::string short_time(Timestamp time);  // "2026-11-20 17:23"
 std::string bytes_text(std::uint64_t bytes);
