@@ -266,7 +266,9 @@ struct Check {
     enum class State : std::uint8_t { ok, failed, skipped };
     std::string name{};  // log.files, .events, .streams, .idempotency and .tree, views.files, views.<projection>
     State state = State::ok;
-    std::string found{};      // The first difference, or why it was skipped, in words without memory text.
+    // The first difference, or why it was skipped, in words without memory text; of a projection that is well, what the
+    // open found and mended.
+    std::string found{};
     Seq seq{};                // Compared as of here.
     std::uint64_t count = 0;  // Files, events or rows that were compared.
     double seconds = 0;

@@ -73,6 +73,7 @@ VerifyReport verify(
             check.seq = compared->seq;
             check.count = compared->rows;
             if (!compared->difference.empty()) return Error{ErrorCode::data_loss, compared->difference, {}};
+            check.found = each.note;  // Damage that the open met is mended by now.
             return Done{};
         });
     return report;

@@ -174,10 +174,11 @@ TEST_CASE("a rebuild gives the same state, in a new generation", "[tools]") {
 
 TEST_CASE("verify says of each check what it found, and exits with 0 only if all is well", "[tools]") {
     const Cli cli;
-    for (int i = 0; i < 20; ++i) cli.remember("memory number " + std::to_string(i));
+    for (int i = 0; i < 3; ++i)
+        cli.remember("memory number " + std::to_string(i), {"--idempotency-key", std::to_string(i)});
     const Json whole = cli({"verify"}).json();
     CHECK(whole["ok"] == true);
-    CHECK(whole["seq"] == 20);
+    CHECK(whole["seq"] == 3);
     REQUIRE(whole["checks"].size() == 8);
     for (const auto& check : whole["checks"]) {
         INFO(check.dump());
@@ -186,29 +187,36 @@ TEST_CASE("verify says of each check what it found, and exits with 0 only if all
         CHECK(check["seconds"].get<double>() >= 0);
     }
     CHECK(whole["checks"][1]["name"] == "log.events");
-    CHECK(whole["checks"][1]["count"] == 20);
+    CHECK(whole["checks"][1]["count"] == 3);
     CHECK(cli({"verify", "--files-and-log"}).json()["checks"].size() == 5);
     CHECK(cli.run({"--store", cli.store().string(), "verify"}).out.find("views.memory_view") != std::string::npos);
 
-    std::size_t damaged = 0;  // In the middle of every table: rows of the views.
-    for (const auto& entry : std::filesystem::directory_iterator(cli.store() / "views" / "keys")) {
+    // A bit of each table of the log: what the open reads itself is refused there, the rest is a check that failed.
+    std::size_t reported = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(cli.store() / "log")) {
         if (entry.path().extension() != ".sst") continue;
-        std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
-        file.seekg(20);
-        const auto byte = static_cast<char>(file.get() ^ 1);
-        file.seekp(20);
-        file.put(byte);
-        ++damaged;
+        const auto table = entry.path();
+        const auto flip = [&] {
+            std::fstream file(table, std::ios::in | std::ios::out | std::ios::binary);
+            file.seekg(20);
+            const auto byte = static_cast<char>(file.get() ^ 1);
+            file.seekp(20);
+            file.put(byte);
+        };
+        flip();
+        const auto ran = cli({"verify"});
+        if (std::filesystem::exists(table)) flip();
+        CHECK(ran.code == 11);
+        CHECK(ran.out.find("number") == std::string::npos);
+        const Json found = Json::parse(ran.out, nullptr, false);
+        if (found.is_discarded()) continue;
+        ++reported;
+        CHECK(found["ok"] == false);
+        CHECK(found["checks"][0]["name"] == "log.files");
+        CHECK(found["checks"][0]["state"] == "failed");
+        CHECK(found["checks"][0]["found"] != "");
     }
-    REQUIRE(damaged > 0);
-    const auto ran = cli({"verify"});
-    CHECK(ran.code == 11);
-    const Json found = Json::parse(ran.out);
-    CHECK(found["ok"] == false);
-    bool named = false;
-    for (const auto& check : found["checks"]) named = named || (check["state"] == "failed" && check["found"] != "");
-    CHECK(named);
-    CHECK(ran.out.find("number") == std::string::npos);
+    CHECK(reported > 0);
 }
 
 TEST_CASE("a store that another process has open is refused", "[tools]") {
