@@ -1,6 +1,6 @@
 // The engine as a whole against what a user would build from parts, in one process, run after run.
-//   annal_bench_engine [--memories 100000] [--rounds 3] [--only rebuild_text,rebuild_all,open,hybrid,bytes] [--json
-//   FILE]
+//   annal_bench_engine [--memories 100000] [--rounds 3] [--only
+//   rebuild_text,rebuild_all,open,hybrid,as_of,bytes] [--json FILE]
 #include "fts5.h"
 
 #include "support/generated.h"
@@ -179,6 +179,55 @@ void hybrid(const Data& data, const std::filesystem::path& store, std::vector<Ro
         {"hybrid search p50 / text arm + vector arm", both, text + vector, "us", both / (text + vector), 1.3, false});
 }
 
+// Reads as of seqs that were not asked for before, of a store in which each memory has so many versions.
+double as_of_us(const Data& data, unsigned versions, SearchMode mode) {
+    testing::TempDir dir;
+    auto engine = open(dir.path() / "store");
+    fill(*engine, data, true);
+    const auto count = data.texts.size();
+    const auto recorded = engine->head();
+    ListRequest request{.scope = scope, .order = ListOrder::oldest_first, .limit = 1000};
+    request.read.min_seq = recorded;
+    std::vector<MemoryId> ids;
+    do {
+        const auto page = must(engine->list(request));
+        for (const auto& memory : page.memories) ids.push_back(memory.id);
+        request.cursor = page.next_cursor;
+    } while (!request.cursor.empty());
+    for (unsigned version = 2; version <= versions; ++version)
+        for (std::size_t i = 0; i < count; ++i) {
+            ReviseRequest revision{.target = {.scope = scope, .memory_id = ids[i]}};
+            const auto other = (i + version) % count;
+            revision.content = data.texts[other];
+            const float* row = &data.vectors[other * dimension];
+            revision.embedding = Embedding{"bench", std::vector<float>(row, row + dimension)};
+            revision.target.context.durability = Durability::buffered;
+            must(engine->revise(revision));
+        }
+    wait_until_current(*engine);
+    std::vector<double> us;
+    for (std::size_t i = 0; i < 600; ++i) {
+        auto question = request_of(data, i, mode);
+        const auto span = versions == 1 ? 1000 : engine->head().value - recorded.value;
+        const auto first = versions == 1 ? recorded.value - span : recorded.value;
+        question.as_of = Seq{first + i * 7919 % span};
+        const double taken = 1e6 * seconds_of([&] { must(engine->search(question)); });
+        if (i >= 100) us.push_back(taken);
+    }
+    return median(us);
+}
+
+void as_of(const Options& options, std::vector<Row>& rows) {
+    const Data data = make_data(std::max<std::size_t>(options.memories / 10, 2000));
+    for (const auto mode : {SearchMode::text, SearchMode::vector}) {
+        const double once = as_of_us(data, 1, mode);
+        const double often = as_of_us(data, 10, mode);
+        rows.push_back({std::string(search_mode_names[static_cast<std::size_t>(mode)]) +
+                            " search as of a seq, ten versions / one version",
+                        often, once, "us", often / once, 2.0, false});
+    }
+}
+
 std::uint64_t size_of(const std::filesystem::path& path) {
     std::uint64_t bytes = 0;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
@@ -248,6 +297,7 @@ int run(int argc, char** argv) {
     if (options.runs("rebuild_all")) rebuild_all(options, data, store, rows);
     if (options.runs("open")) open_to_first_answer(options, data, store, rows);
     if (options.runs("hybrid")) hybrid(data, store, rows);
+    if (options.runs("as_of")) as_of(options, rows);
     if (options.runs("bytes")) bytes(options, store, rows, argv[0]);
     print(rows);
     return options.json.empty() || write_json(rows, options.json) ? 0 : 1;

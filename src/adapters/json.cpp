@@ -43,6 +43,13 @@ Json to_json(const HitParts& parts) {
             {"matched_terms", parts.matched_terms}};
 }
 
+Json to_json(const std::vector<FieldChange>& differences) {
+    Json json = Json::array();
+    for (const auto& change : differences)
+        json.push_back({{"field", change.field}, {"was", stored(change.was)}, {"is", stored(change.is)}});
+    return json;
+}
+
 Json to_json(const ProjectionStatus& projection) {
     Json json{{"name", projection.name},
               {"version", projection.version},
@@ -150,7 +157,17 @@ Json to_json(const HistoryEntry& entry) {
     if (!entry.correlation_id.empty()) json["correlation_id"] = entry.correlation_id;
     if (!entry.causation_id.empty()) json["causation_id"] = entry.causation_id;
     json["changes"] = stored(entry.changes);
+    if (!entry.differences.empty()) json["differences"] = to_json(entry.differences);
     return json;
+}
+
+Json to_json(const DiffEntry& entry) {
+    return {{"change", diff_kind_names[static_cast<std::size_t>(entry.kind)]},
+            {"memory_id", to_string(entry.memory.id)},
+            {"from_version", entry.from_version.value},
+            {"to_version", entry.memory.version.value},
+            {"differences", to_json(entry.differences)},
+            {"memory", to_json(entry.memory)}};
 }
 
 Json to_json(const Engine::LogEntry& entry) {

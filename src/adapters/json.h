@@ -24,6 +24,7 @@ Json to_json(const ListAnswer& answer);
 Json to_json(const HistoryEntry& entry);
 Json to_json(const Engine::LogEntry& entry);
 Json to_json(const std::vector<HistoryEntry>& history);  // {"events": [...]}
+Json to_json(const DiffEntry& entry);
 Json to_json(const EngineStatus& status);
 Json to_json(const BackupInfo& backup);
 Json to_json(const VerifyReport& report);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <utility>
 
 using namespace annal;
 using namespace annal::testing;
@@ -46,6 +47,21 @@ class NaiveIndex {
     }
 };
 
+// Against what was held then.
+void check_as_of(IndexFixture& fixture, Seq as_of, const NaiveIndex& then, std::span<const float> query) {
+    INFO("as of " << as_of.value);
+    OrdinalSet live;
+    for (const auto ordinal : then.live()) live.insert(Seq{ordinal});
+    VectorQuery question{"shop", {}, sample_model, query, 20, &live};
+    question.as_of = as_of;
+    const auto answer = fixture.index().search(question);
+    std::vector<std::uint64_t> found;
+    if (answer)
+        for (const auto& hit : answer->hits) found.push_back(hit.ordinal.value);
+    REQUIRE((answer || answer.error().code == ErrorCode::not_found));
+    REQUIRE(found == then.nearest(query, 20));
+}
+
 }  // namespace
 
 TEST_CASE("a vector is found from its event on, and nothing is found in an empty index", "[vectors]") {
@@ -75,8 +91,10 @@ TEST_CASE("random records, revisions, forgets and restores leave exactly the liv
     IndexFixture other_cuts;
     SampleLog log;
     NaiveIndex naive;
+    std::vector<std::pair<Seq, NaiveIndex>> past;
     const int steps = trials(6000);
     for (int step = 0; step < steps; ++step) {
+        if (random() % 300 == 0) past.emplace_back(log.head(), naive);
         const auto choice = naive.memories.empty() ? 0 : random() % 10;
         if (choice < 3) {
             const auto number = naive.memories.size();
@@ -119,8 +137,53 @@ TEST_CASE("random records, revisions, forgets and restores leave exactly the liv
     fixture.follow(log);
     other_cuts.follow(log, 1000);
     CHECK(ordinals(fixture.index()) == naive.live());
+    for (const auto& [seq, then] : past) check_as_of(fixture, seq, then, samples.next());
     CHECK(fixture.digest() == other_cuts.digest());
     fixture.reset();
     fixture.follow(log, 7);
     CHECK(fixture.digest() == other_cuts.digest());
+}
+
+TEST_CASE("replaced vectors are found as of their time, through compactions and reopens", "[vectors][as_of]") {
+    const auto seed = test_seed();
+    INFO("seed " << seed);
+    SampleVectors samples(24, 10, seed);
+    IndexFixture fixture;
+    SampleLog log;
+    NaiveIndex naive;
+    struct Past {
+        Seq seq;
+        NaiveIndex naive;
+        std::vector<float> replaced;  // By the event of that seq.
+    };
+    std::vector<Past> past;
+    constexpr std::uint64_t memories = 700;
+    for (int round = 0; round < 6; ++round) {
+        for (std::uint64_t number = 0; number < memories; ++number) {
+            if (round > 0 && (number + static_cast<std::uint64_t>(round)) % 5 == 0) continue;  // These live longer.
+            const auto vector = samples.next();
+            const auto seq = round == 0 ? log.record(number, vector) : log.revise(number, "text", vector);
+            auto& memory = naive.memories[number];
+            if (round == 0) memory.ordinal = seq.value;
+            const auto replaced = std::exchange(memory.vector, vector);
+            if (number % 300 == 0) past.push_back({seq, naive, replaced.value_or(vector)});
+        }
+        fixture.follow(log);
+    }
+    const auto check_all = [&] {
+        for (const auto& point : past) {
+            check_as_of(fixture, point.seq, point.naive, samples.next());
+            check_as_of(fixture, point.seq, point.naive, point.replaced);  // No longer there.
+        }
+        check_as_of(fixture, log.head(), naive, samples.next());
+    };
+    check_all();
+    const auto digest = fixture.digest();
+    fixture.reopen(true);
+    check_all();
+    CHECK(fixture.digest() == digest);
+    fixture.reset();
+    fixture.follow(log, 1000);
+    check_all();
+    CHECK(fixture.digest() == digest);
 }

@@ -47,8 +47,8 @@ struct Context {
 int fail(const Error& error, bool json);
 
 // Each adds its commands to the app.
-void add_write_commands(CLI::App& app, Context& context);    // remember, revise, reinforce, forget, restore
-void add_read_commands(CLI::App& app, Context& context);     // search, get, list, history
+void add_write_commands(CLI::App& app, Context& context);    // remember, revise, revert, reinforce, forget, restore
+void add_read_commands(CLI::App& app, Context& context);     // search, get, list, history, diff
 void add_move_commands(CLI::App& app, Context& context);     // import, export, eval
 void add_operate_commands(CLI::App& app, Context& context);  // log, status, rebuild, verify
 void add_audit_commands(CLI::App& app, Context& context);    // audit head, keys, prove, consistency

@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <charconv>
 #include <fstream>
 #include <iterator>
 
@@ -44,6 +45,16 @@ Result<Filter::Metadata> condition_of(const std::string& text) {
 CLI::Option* add_list(CLI::App& command, const std::string& names, std::vector<std::string>& values,
                       const std::string& help) {
     return command.add_option(names, values, help)->allow_extra_args(false);
+}
+
+Result<AsOf> moment_of(const std::string& flag, const std::string& text) {
+    std::uint64_t seq = 0;
+    const auto* end = text.data() + text.size();
+    if (const auto [at, failed] = std::from_chars(text.data(), end, seq); failed == std::errc() && at == end)
+        return AsOf(Seq{seq});
+    const auto time = parse_timestamp(text, flag);
+    if (!time) return refuse(flag, "must be a seq or an RFC 3339 time, such as 4711 or 2026-03-01T00:00:00Z");
+    return AsOf(*time);
 }
 
 Result<std::optional<Timestamp>> time_of(const std::string& flag, const std::optional<std::string>& text) {

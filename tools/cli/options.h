@@ -49,6 +49,8 @@ struct FilterFlags {
 CLI::Option* add_list(CLI::App& command, const std::string& names, std::vector<std::string>& values,
                       const std::string& help);
 
+// "--as-of" and the like: a seq, or an RFC 3339 time.
+Result<AsOf> moment_of(const std::string& flag, const std::string& text);
 Result<std::optional<Timestamp>> time_of(const std::string& flag, const std::optional<std::string>& text);
 Result<Kind> kind_of_name(const std::string& name);
 Result<Claim> claim_of_name(const std::string& name);

@@ -52,6 +52,19 @@ std::string explain_line(const HitParts& parts) {
     return std::string(indent, ' ') + line + '\n';
 }
 
+// "content: 2 s -> 3 s"; text without its quotes, nothing as "-".
+std::string difference_lines(const std::vector<FieldChange>& differences) {
+    const auto shown = [](const std::string& text) {
+        const Json value = Json::parse(text, nullptr, false);
+        if (value.is_null() || value == "" || value.is_discarded()) return std::string("-");
+        return value.is_string() ? value.get<std::string>() : text;
+    };
+    std::string lines;
+    for (const auto& change : differences)
+        lines += content_line(change.field + ": " + shown(change.was) + " -> " + shown(change.is));
+    return lines;
+}
+
 std::string source_text(const Source& source) {
     if (source.type == SourceType::none) return "";
     return std::string(to_string(source.type)) + ":" + clean(source.ref);
@@ -177,9 +190,17 @@ std::string describe(const std::vector<HistoryEntry>& history) {
         if (const auto source = source_text(entry.source); !source.empty()) text += "  from " + source;
         text += '\n';
         if (!entry.reason.empty()) text += content_line("because " + entry.reason);
-        text += content_line(entry.changes);
+        text += entry.differences.empty() ? content_line(entry.changes) : difference_lines(entry.differences);
     }
     return text;
+}
+
+std::string describe(const DiffEntry& entry) {
+    const auto& memory = entry.memory;
+    std::string text(diff_kind_names[static_cast<std::size_t>(entry.kind)]);
+    text += "  " + headline(memory) + "  v" + std::to_string(entry.from_version.value) + " -> v" +
+            std::to_string(memory.version.value) + '\n';
+    return text + (entry.differences.empty() ? content_line(memory.content) : difference_lines(entry.differences));
 }
 
 std::string describe(const Engine::LogEntry& entry) {

@@ -24,7 +24,8 @@ std::string describe(std::string_view done, const Receipt& receipt);
 std::string describe(const Memory& memory);                 // All of it.
 std::string describe(const std::vector<Memory>& memories);  // Two lines each.
 std::string describe(const SearchAnswer& answer, bool explain);
-std::string describe(const std::vector<HistoryEntry>& history);
+std::string describe(const std::vector<HistoryEntry>& history);  // With what was and what is.
+std::string describe(const DiffEntry& entry);
 std::string describe(const Engine::LogEntry& entry);  // One line.
 std::string describe(const EngineStatus& status);
 std::string describe(const VerifyReport& report);

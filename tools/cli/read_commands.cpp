@@ -1,4 +1,5 @@
-// search, get, list, history. Each sees all that was acknowledged before it started, unless --min-seq says otherwise.
+// search, get, list, history, diff. Each sees all that was acknowledged before it started, unless --min-seq or --as-of
+// says otherwise.
 #include "context.h"
 #include "options.h"
 #include "print.h"
@@ -10,9 +11,24 @@
 namespace annal::cli {
 namespace {
 
-void add_min_seq(CLI::App& command, std::uint64_t& min_seq) {
-    command.add_option("--min-seq", min_seq, "Wait for this seq only, not for all that was written");
-}
+// Which state a command reads.
+struct ReadFlags {
+    std::uint64_t min_seq = 0;
+    std::string as_of;
+    void add_to(CLI::App& command) {
+        command.add_option("--min-seq", min_seq, "Wait for this seq only, not for all that was written");
+        command.add_option("--as-of", as_of, "As it was after the event of this seq, or at this RFC 3339 time");
+    }
+    Result<ReadOptions> options(const Context& context, const Engine& engine) const {
+        auto options = context.read_options(engine, min_seq);
+        if (as_of.empty()) return options;
+        const auto moment = moment_of("--as-of", as_of);
+        if (!moment) return moment.error();
+        options.as_of = *moment;
+        options.min_seq = Seq{min_seq};  // What it waits for is that moment.
+        return options;
+    }
+};
 
 Result<int> finish(Status printed) {
     if (!printed) return printed.error();
@@ -22,7 +38,7 @@ Result<int> finish(Status printed) {
 struct SearchFlags {
     std::string query, mode = "hybrid", vector_file;
     std::size_t limit = 10;
-    std::uint64_t min_seq = 0;
+    ReadFlags read;
     bool explain = false;
     FilterFlags filter;
 };
@@ -57,20 +73,23 @@ void add_search(CLI::App& app, Context& context) {
     command->add_option("--vector-file", flags->vector_file,
                         R"(The question's vector: a file with {"model": "...", "values": [...]})");
     flags->filter.add_to(*command);
-    add_min_seq(*command, flags->min_seq);
+    flags->read.add_to(*command);
     command->footer(R"(Examples:
   annal search "why is the checkout test flaky" --project shop
   annal search "refund policy" --project shop --kind domain_knowledge --claim verified --explain
-  annal search deploy --project shop --session s12 --since 2026-03-01T00:00:00Z --where env=production --limit 5)");
+  annal search deploy --project shop --session s12 --since 2026-03-01T00:00:00Z --where env=production --limit 5
+  annal search "refund policy" --project shop --as-of 4711)");
     command->callback([flags, &context] {
         context.action = [flags, &context]() -> Result<int> {
             auto request = request_of(*flags, context.scope);
             if (!request) return request.error();
             auto engine = context.open_to_read();
             if (!engine) return engine.error();
-            const auto read = context.read_options(**engine, flags->min_seq);
-            request->min_seq = read.min_seq;
-            request->wait_max = read.wait_max;
+            const auto read = flags->read.options(context, **engine);
+            if (!read) return read.error();
+            request->min_seq = read->min_seq;
+            request->wait_max = read->wait_max;
+            request->as_of = read->as_of;
             const auto answer = (*engine)->search(*request);
             if (!answer) return answer.error();
             return finish(context.json ? Context::print(to_json(*answer))
@@ -81,27 +100,28 @@ void add_search(CLI::App& app, Context& context) {
 
 struct GetFlags {
     std::string id;
-    std::uint64_t min_seq = 0;
+    ReadFlags read;
     bool forgotten = false;
 };
 
 void add_get(CLI::App& app, Context& context) {
-    auto* command = app.add_subcommand("get", "Show one memory as it is now");
+    auto* command = app.add_subcommand("get", "Show one memory as it is, or was");
     auto flags = std::make_shared<GetFlags>();
     command->add_option("ID", flags->id, "The memory's id")->required();
     command->add_flag("--forgotten", flags->forgotten, "Even if it is forgotten");
-    add_min_seq(*command, flags->min_seq);
+    flags->read.add_to(*command);
     command->footer(R"(Examples:
   annal get 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop
-  annal get 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop --json)");
+  annal get 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop --as-of 2026-03-01T00:00:00Z --json)");
     command->callback([flags, &context] {
         context.action = [flags, &context]() -> Result<int> {
             const auto id = parse_memory_id(flags->id);
             if (!id) return id.error();
             auto engine = context.open_to_read();
             if (!engine) return engine.error();
-            const auto memory =
-                (*engine)->get(context.scope, *id, context.read_options(**engine, flags->min_seq), flags->forgotten);
+            const auto read = flags->read.options(context, **engine);
+            if (!read) return read.error();
+            const auto memory = (*engine)->get(context.scope, *id, *read, flags->forgotten);
             if (!memory) return memory.error();
             return finish(context.json ? Context::print(to_json(*memory)) : Context::write(describe(*memory)));
         };
@@ -111,7 +131,7 @@ void add_get(CLI::App& app, Context& context) {
 struct ListFlags {
     std::string order = "newest", cursor;
     std::size_t limit = 50;
-    std::uint64_t min_seq = 0;
+    ReadFlags read;
     bool forgotten = false;
     FilterFlags filter;
 };
@@ -145,7 +165,7 @@ void add_list_command(CLI::App& app, Context& context) {
     command->add_option("--cursor", flags->cursor, "Where the page before ended: its next_cursor");
     command->add_flag("--forgotten", flags->forgotten, "The forgotten ones, too");
     flags->filter.add_to(*command);
-    add_min_seq(*command, flags->min_seq);
+    flags->read.add_to(*command);
     command->footer(R"(Examples:
   annal list --project shop --kind heuristic --order confidence
   annal list --project shop --tag checkout --tag flaky --min-confidence 0.7
@@ -156,7 +176,9 @@ void add_list_command(CLI::App& app, Context& context) {
             if (!request) return request.error();
             auto engine = context.open_to_read();
             if (!engine) return engine.error();
-            request->read = context.read_options(**engine, flags->min_seq);
+            const auto read = flags->read.options(context, **engine);
+            if (!read) return read.error();
+            request->read = *read;
             const auto answer = (*engine)->list(*request);
             if (!answer) return answer.error();
             if (context.json) return finish(Context::print(to_json(*answer)));
@@ -171,7 +193,7 @@ void add_history(CLI::App& app, Context& context) {
     auto* command = app.add_subcommand("history", "Show every event of one memory: what, who, when, why");
     auto flags = std::make_shared<GetFlags>();
     command->add_option("ID", flags->id, "The memory's id")->required();
-    add_min_seq(*command, flags->min_seq);
+    flags->read.add_to(*command);
     command->footer(R"(Examples:
   annal history 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop
   annal history 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop --json | jq '.events[].type')");
@@ -181,9 +203,54 @@ void add_history(CLI::App& app, Context& context) {
             if (!id) return id.error();
             auto engine = context.open_to_read();
             if (!engine) return engine.error();
-            const auto history = (*engine)->history(context.scope, *id, context.read_options(**engine, flags->min_seq));
+            const auto read = flags->read.options(context, **engine);
+            if (!read) return read.error();
+            const auto history = (*engine)->history(context.scope, *id, *read);
             if (!history) return history.error();
             return finish(context.json ? Context::print(to_json(*history)) : Context::write(describe(*history)));
+        };
+    });
+}
+
+struct DiffFlags {
+    std::string from, to;
+};
+
+Result<DiffRequest> request_of(const DiffFlags& flags, const Context& context, const Engine& engine) {
+    DiffRequest request;
+    request.scope = context.scope;
+    request.wait_max = context.wait_max();
+    const auto from = moment_of("--from", flags.from);
+    if (!from) return from.error();
+    request.from = *from;
+    request.to = engine.head();
+    if (flags.to.empty()) return request;
+    const auto to = moment_of("--to", flags.to);
+    if (!to) return to.error();
+    request.to = *to;
+    return request;
+}
+
+void add_diff(CLI::App& app, Context& context) {
+    auto* command = app.add_subcommand("diff", "Show what became of memories between two moments, one a line");
+    auto flags = std::make_shared<DiffFlags>();
+    command->add_option("--from", flags->from, "A seq or an RFC 3339 time: what came after it")->required();
+    command->add_option("--to", flags->to, "Up to this one; now when left out");
+    command->footer(R"(Examples:
+  annal diff --from 2026-03-01T00:00:00Z --to 2026-03-02T00:00:00Z --project shop
+  annal diff --from 4711 --project shop --json | jq -r 'select(.change == "forgotten") | .memory_id')");
+    command->callback([flags, &context] {
+        context.action = [flags, &context]() -> Result<int> {
+            auto engine = context.open_to_read();
+            if (!engine) return engine.error();
+            const auto request = request_of(*flags, context, **engine);
+            if (!request) return request.error();
+            Status printed = Done{};
+            auto done = (*engine)->diff(*request, [&](const DiffEntry& entry) {
+                printed = context.json ? Context::print(to_json(entry)) : Context::write(describe(entry));
+                return static_cast<bool>(printed);
+            });
+            return finish(done ? printed : done);
         };
     });
 }
@@ -195,6 +262,7 @@ void add_read_commands(CLI::App& app, Context& context) {
     add_get(app, context);
     add_list_command(app, context);
     add_history(app, context);
+    add_diff(app, context);
 }
 
 }  // namespace annal::cli

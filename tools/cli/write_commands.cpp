@@ -1,4 +1,4 @@
-// remember, revise, reinforce, forget, restore: each prints its receipt.
+// remember, revise, revert, reinforce, forget, restore: each prints its receipt.
 #include "context.h"
 #include "options.h"
 #include "print.h"
@@ -200,6 +200,15 @@ CLI::App* add_on_target(CLI::App& app, Context& context, const char* name, const
 void add_write_commands(CLI::App& app, Context& context) {
     add_remember(app, context);
     add_revise(app, context);
+
+    auto to_version = std::make_shared<std::uint64_t>(0);
+    auto* revert = add_on_target(
+        app, context, "revert", "Bring back what a memory said at an earlier version, as a new event", "reverted",
+        [to_version](Engine& engine, const Target& target) { return engine.revert(target, Version{*to_version}); });
+    revert->add_option("--to-version", *to_version, "The version, as history shows it")->required();
+    revert->footer(R"(Examples:
+  annal revert 01970e2c-7b1e-7c3a-9f00-0123456789ab --to-version 1
+  annal revert 01970e2c-7b1e-7c3a-9f00-0123456789ab --to-version 3 --reason "the change was wrong" --expected-version 5)");
 
     auto failed = std::make_shared<bool>(false);
     auto* reinforce =
