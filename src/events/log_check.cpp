@@ -199,13 +199,15 @@ class TreeCheck {
     TreeCheck(Seq up_to, const TreeWitnesses& witnesses) : up_to_(up_to), witnesses_(witnesses) {}
 
     bool done() const { return tree_.size() >= up_to_.value; }
-    std::uint64_t size() const { return tree_.size(); }
+    Checked checked() const { return {tree_.size(), bytes_, tree_.size()}; }
 
     Status next_page(const RocksStore& store) {
         const Seq after{tree_.size()};
         const auto count = std::min(up_to_.value - after.value, page_leaves_max);
         hashes_.clear();
-        if (auto read = store.leaf_hashes(after, count, hashes_); !read) return read;
+        const auto read = store.leaf_hashes(after, count, hashes_);
+        if (!read) return read.error();
+        bytes_ += *read;
         const auto heads = store.signed_heads(after, Seq{after.value + count});
         if (!heads) return heads.error();
         auto head = heads->begin();
@@ -239,6 +241,7 @@ class TreeCheck {
     const Seq up_to_;
     const TreeWitnesses& witnesses_;
     MerkleFrontier tree_;
+    std::uint64_t bytes_ = 0;
     std::vector<Hash> hashes_;
     std::vector<MerkleNode> completed_;
 };
@@ -246,14 +249,12 @@ class TreeCheck {
 Result<Checked> check_tree(Seq up_to, const WithStore& with_store, const TreeWitnesses& witnesses,
                            const Progress& progress) {
     TreeCheck check(up_to, witnesses);
-    Checked checked;
     while (!check.done()) {
         const auto read = with_store([&](const RocksStore& store) { return check.next_page(store); });
         if (!read) return read.error();
-        checked.count = checked.at = check.size();
-        if (!progress(checked)) break;
+        if (!progress(check.checked())) break;
     }
-    return checked;
+    return check.checked();
 }
 
 }  // namespace

@@ -468,7 +468,7 @@ Result<Hash> RocksStore::root(Seq size) const {
     return tree->root();
 }
 
-Status RocksStore::leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const {
+Result<std::uint64_t> RocksStore::leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const {
     const SeqKey begin(Seq{after.value + 1}), end(Seq{after.value + count + 1});
     const rocksdb::Slice upper = end.slice();
     rocksdb::ReadOptions options;
@@ -476,14 +476,16 @@ Status RocksStore::leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>
     options.fill_cache = false;
     if (count >= readahead_events_min) options.readahead_size = readahead_bytes;
     const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options, family(events)));
+    std::uint64_t bytes = 0;
     Seq next{after.value + 1};
     for (rows->Seek(begin.slice()); rows->Valid(); rows->Next(), ++next.value) {
         if (rows->key().size() != 8 || take_number<std::uint64_t>(rows->key().data()) != next.value) break;
         out.push_back(event_hash(next, view(rows->value())));
+        bytes += rows->value().size();
     }
     if (!rows->status().ok()) return to_error(rows->status(), "reading the log", on_message_);
     if (out.size() != count) return damaged("the log has a gap", next);
-    return Done{};
+    return bytes;
 }
 
 Result<Hash> RocksStore::folded_root(Seq size,

@@ -92,8 +92,8 @@ class RocksStore {
                        std::vector<EventView>& out) const;
 
     static constexpr unsigned kept_level_min = 8;  // Of the tree's nodes.
-    // The hashes of `count` events, as they are stored. data_loss: a gap.
-    Status leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const;
+    // The hashes of `count` events, as they are stored; returns how many bytes those are. data_loss: a gap.
+    Result<std::uint64_t> leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const;
     // Of the tree over what was written and given to add_leaf. Roots of any size up to that.
     Result<Hash> tree_node(MerkleNodeId id) const;
     Result<Hash> root(Seq size) const;

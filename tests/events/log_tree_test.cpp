@@ -161,8 +161,13 @@ TEST_CASE("a store in which an acknowledged event was changed is refused", "[eve
         EventLogOptions options;
         options.directory = dir.path();
         const auto log = EventLog::open(options);
-        if (!index_too) {  // What the root at open rests on was kept: it is verify() that reads every event.
+        if (!index_too) {  // What the root at open rests on was kept: it is a check that reads every event.
             REQUIRE(log);
+            const auto checked = (*log)->check(LogPart::tree, 0, Seq{600}, [](const Checked&) { return true; });
+            REQUIRE_FALSE(checked);
+            CHECK(checked.error().code == ErrorCode::data_loss);
+            CHECK(checked.error().message ==
+                  "the Merkle tree's node of level 8 up to event 256 is not that of the events");
             continue;
         }
         REQUIRE_FALSE(log);
@@ -235,4 +240,48 @@ TEST_CASE("a log signs what is durable, keeps it, and proves what it signed", "[
     CHECK(prove_consistency(*log, Seq{3}, Seq{21}));
     CHECK_FALSE(prove_consistency(*log, Seq{0}, Seq{21}));
     CHECK_FALSE(prove_consistency(*log, Seq{3}, Seq{22}));
+}
+
+TEST_CASE("a check of the tree names a signed head that is forged or is another log's", "[events][tree]") {
+    TempDir dir;
+    StoredTree expected;
+    {
+        auto log = open(dir.path());
+        log->sign_with(key_number(1));
+        for (int i = 0; i < 3; ++i) {
+            append_some(*log, 10, expected, Durability::synced);
+            REQUIRE(log->signed_head());
+        }
+    }
+    const auto check = [&] {
+        auto log = open(dir.path());
+        log->sign_with(key_number(1));
+        const auto checked = log->check(LogPart::tree, 0, log->head(), [](const Checked&) { return true; });
+        return checked ? std::to_string(checked->count) : checked.error().message;
+    };
+    CHECK(check() == "30");
+    const auto keep = [&](std::uint64_t size, const std::string& note) {
+        tamper(dir.path(), "meta", [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
+            REQUIRE(db.Put({}, &family, "head" + event_key(size), note).ok());
+        });
+    };
+    const auto signed_by = [&](std::uint8_t key, std::uint64_t size, const Hash& root) {
+        return *sign_head(TreeHead{"annal/test", size, root, {"epoch 1"}}, key_number(key));
+    };
+    const std::string good = signed_by(1, 20, expected.roots[20]), says = "the signed head of size 20 ";
+    keep(20, signed_by(1, 20, expected.roots[10]));
+    CHECK(check() == says + "is not that of the events");
+    keep(20, signed_by(1, 10, expected.roots[10]));
+    CHECK(check() == says + "is not that of the events");
+    keep(20, signed_by(2, 20, expected.roots[20]));  // Signed with a key that was in use before: what it says holds.
+    CHECK(check() == "30");
+    keep(20, "nothing");
+    CHECK(check() == says + "cannot be read");
+    std::string forged = good;
+    const auto line = forged.rfind("annal/test ") + 11;
+    forged[line + 20] = forged[line + 20] == 'A' ? 'B' : 'A';
+    keep(20, forged);
+    CHECK(check() == says + "has a signature that is not its own");
+    keep(20, good);
+    CHECK(check() == "30");
 }

@@ -6,7 +6,7 @@
 using annal::testing::Cli;
 using annal::testing::Json;
 
-TEST_CASE("--as-of reads what was, by seq and by time", "[tools][as_of]") {
+TEST_CASE("reads as of an earlier moment see what was, by seq and by time", "[tools][as_of]") {
     const Cli cli;
     const auto vector = cli.write_file("v.json", R"({"model":"m","values":[1,0]})").string();
     const std::string id = cli.remember("the checkout waits 2 s", {"--vector-file", vector});

@@ -179,7 +179,7 @@ TEST_CASE("verify says of each check what it found, and exits with 0 only if all
     const Json whole = cli({"verify"}).json();
     CHECK(whole["ok"] == true);
     CHECK(whole["seq"] == 3);
-    REQUIRE(whole["checks"].size() == 8);
+    REQUIRE(whole["checks"].size() == 9);
     for (const auto& check : whole["checks"]) {
         INFO(check.dump());
         CHECK(check["state"] == "ok");
@@ -188,7 +188,7 @@ TEST_CASE("verify says of each check what it found, and exits with 0 only if all
     }
     CHECK(whole["checks"][1]["name"] == "log.events");
     CHECK(whole["checks"][1]["count"] == 3);
-    CHECK(cli({"verify", "--files-and-log"}).json()["checks"].size() == 5);
+    CHECK(cli({"verify", "--files-and-log"}).json()["checks"].size() == 6);
     CHECK(cli.run({"--store", cli.store().string(), "verify"}).out.find("views.memory_view") != std::string::npos);
 
     // A bit of each table of the log: what the open reads itself is refused there, the rest is a check that failed.
