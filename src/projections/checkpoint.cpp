@@ -58,7 +58,7 @@ std::string to_row(const Checkpoint& checkpoint) {
     put(row, checkpoint.version);
     put(row, checkpoint.projector);
     put(row, checkpoint.settings);
-    put(row, checkpoint.store_id);
+    put(row, checkpoint.log);
     return row;
 }
 
@@ -71,7 +71,7 @@ Result<Checkpoint> to_checkpoint(std::string_view row) {
         checkpoint.version = in.number<std::uint32_t>();
         checkpoint.projector = in.text();
         checkpoint.settings = in.text();
-        checkpoint.store_id = in.text();
+        checkpoint.log = in.text();
         if (in.ends_well()) return checkpoint;
     }
     return Error{ErrorCode::data_loss, "a checkpoint that cannot be read", {}};

@@ -1,6 +1,6 @@
 // What a projector's space says of itself: rows that the runtime writes in the batch of the state they describe.
 //   key                          value
-//   \0checkpoint                 format 1, u64 applied, u64 generation, u32 version, text projector, settings, store_id
+//   \0checkpoint                 format 1, u64 applied, u64 generation, u32 version, text projector, settings, log
 //   \0quarantine/, u64be seq     format 1, text error code, message
 // and, in the space "generations", which of a projection's spaces answers:
 //   projection                   format 1, u64 number of the space; no row: 0
@@ -17,7 +17,7 @@ struct Checkpoint {
     std::string projector;
     std::uint32_t version = 0;
     std::string settings;
-    std::string store_id;          // Of the log it was read from.
+    std::string log;               // It was read from: its store id and epoch.
     std::uint64_t generation = 0;  // Raised by every rebuild.
     Seq applied;
     bool operator==(const Checkpoint&) const = default;

@@ -162,7 +162,7 @@ Checkpoint Follower::checkpoint(Seq applied, std::uint64_t generation) const {
     return {std::string(projector_.name()),
             projector_.version(),
             projector_.settings(),
-            log_.store_id(),
+            log_.store_id() + " epoch " + std::to_string(log_.epoch()),
             generation,
             applied};
 }
@@ -186,7 +186,7 @@ void Follower::open() {
             return "its version is " + std::to_string(wanted.version) + ", the state's was " +
                    std::to_string(found->version);
         if (found->settings != wanted.settings) return "its settings have changed";
-        if (found->store_id != wanted.store_id) return "its state was of another log";
+        if (found->log != wanted.log) return "its state was of another log, or of what this one was before a restore";
         if (found->applied > log_.head())
             return "its state was ahead of the log, at " + std::to_string(found->applied.value) + " of " +
                    std::to_string(log_.head().value);

@@ -547,12 +547,15 @@ TEST_CASE("state that is not this projector's, this log's or this past's is buil
     expect_rebuilt(ledger, other, "another log", 4);
     other.cut_after(Seq{100});
     expect_rebuilt(ledger, other, "ahead of the log", 5);
+    other.restored();
+    grow(other, 20);
+    expect_rebuilt(ledger, other, "before a restore", 6);
     int opens = 0;
     ledger.on_open = [&]() -> Status {
         if (++opens > 1) return Done{};
         return Error{ErrorCode::data_loss, "a bad snapshot", {}};
     };
-    expect_rebuilt(ledger, other, "a bad snapshot", 6);
+    expect_rebuilt(ledger, other, "a bad snapshot", 7);
     ledger.on_open = nullptr;
     {
         const auto space = views.store->space("ledger");

@@ -102,9 +102,10 @@ class MemoryEventLog final : public EventLog {
     }
 
     std::string store_id() const override { return store_id_; }
-    std::uint64_t epoch() const override { return 1; }
+    std::uint64_t epoch() const override { return epoch_; }
     std::uint64_t bytes_on_disk() const override { return 0; }
 
+    void restored() { ++epoch_; }
     void cut_after(Seq seq) {
         const std::lock_guard lock(mutex_);
         events_.resize(seq.value);
@@ -115,6 +116,7 @@ class MemoryEventLog final : public EventLog {
     static constexpr std::int64_t first_recorded_us = 1'790'000'000'000'000;
 
     const std::string store_id_;
+    std::uint64_t epoch_ = 1;
     mutable std::mutex mutex_;
     std::condition_variable grown_;
     std::vector<std::string> events_;
