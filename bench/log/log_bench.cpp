@@ -1,5 +1,6 @@
 // The log against RocksDB alone: interleaved pairs of runs in one process, medians and ratios.
-//   annal_bench_log [--rounds N] [--ms MILLISECONDS] [--dir DIRECTORY] [--json FILE]
+//   annal_bench_log [--only few|many|batch|hashing|replay] [--rounds N] [--ms MILLISECONDS] [--dir DIRECTORY] [--json
+//   FILE]
 // The directory must be on a disk whose fsync is real; a directory in memory says nothing.
 #include "raw_rocks.h"
 
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <mutex>
 #include <thread>
 
 namespace annal::bench {
@@ -141,7 +143,7 @@ Row pairs(const Settings& settings, std::string what, std::string peer, double b
         ratios.push_back(our_rates.back() / their_rates.back());
     }
     Row row{std::move(what), std::move(peer), median(our_rates), median(their_rates), median(ratios), bar};
-    std::printf("%-42s %-34s %10.0f %10.0f %7.2f %5.1f %s\n", row.what.c_str(), row.peer.c_str(), row.ours, row.theirs,
+    std::printf("%-48s %-34s %10.0f %10.0f %7.2f %5.1f %s\n", row.what.c_str(), row.peer.c_str(), row.ours, row.theirs,
                 row.ratio, row.bar, row.ratio >= row.bar ? "" : "BELOW");
     std::fflush(stdout);
     return row;
@@ -150,7 +152,8 @@ Row pairs(const Settings& settings, std::string what, std::string peer, double b
 struct Directories {  // Fresh ones for the two sides, removed at the end.
     explicit Directories(const Settings& settings) {
         std::string path = (settings.directory / "annal-bench-XXXXXX").string();
-        if (mkdtemp(path.data()) == nullptr) std::abort();
+        if (mkdtemp(path.data()) == nullptr)
+            die({ErrorCode::not_found, "--dir must name a directory that is there and can be written", {}});
         root = path;
     }
     ~Directories() {
@@ -221,6 +224,51 @@ Row batches(const Settings& settings, std::size_t bytes) {
         });
 }
 
+// What hashing and signing cost: the log, and the log when all that work is done once more for each append, the leaf,
+// the tree and its root one append after the other as the committer does it for a group.
+Row hashing(const Settings& settings, std::size_t bytes, int writers) {
+    const Directories directories(settings);
+    const std::size_t content = content_for(bytes);
+    const auto key = SigningKey::from_seed("annal/bench", {});
+    if (!key) die(key.error());
+    const auto once = open_log(directories.root / "once"), twice = open_log(directories.root / "twice");
+    for (auto* log : {once.get(), twice.get()}) log->sign_with(*SigningKey::from_seed("annal/bench", {}));
+    std::atomic<std::uint64_t> next_once = 1, next_twice = 1;
+    std::mutex mutex;
+    MerkleFrontier tree;
+    std::vector<MerkleNode> completed;
+    const auto write = [&](EventLog& log, std::atomic<std::uint64_t>& next) {
+        thread_local MemoryEvent event;
+        if (content_of(event).size() != content) event = plain_event(next, content);
+        auto encoded = encode_as(event, next++);
+        append(log, {&encoded, 1});
+        return encoded;
+    };
+    const auto again = [&](const EncodedEvent& event) {
+        const Hash body = body_hash(view(event));
+        const std::lock_guard lock(mutex);
+        completed.clear();
+        tree.append(event_hash(Seq{tree.size() + 1}, Timestamp{1}, Version{1}, body), completed);
+        const TreeHead head{"annal/bench", tree.size(), tree.root(), {}};
+        if (tree.size() % 10'000 == 0 && !sign_head(head, *key)) std::abort();
+    };
+    return pairs(
+        settings, std::to_string(bytes) + " B, hashing and signing twice, " + std::to_string(writers) + " writers",
+        "once", 0.95,
+        [&] {
+            return rate(writers, settings.run, [&] {
+                again(write(*twice, next_twice));
+                return std::size_t{1};
+            });
+        },
+        [&] {
+            return rate(writers, settings.run, [&] {
+                write(*once, next_once);
+                return std::size_t{1};
+            });
+        });
+}
+
 Row replay(const Settings& settings, std::size_t bytes, std::uint64_t count) {
     const Directories directories(settings);
     RawRocks raw(directories.root / "raw");
@@ -279,7 +327,7 @@ Settings parse(int argc, char** argv) {
 }
 
 int run(const Settings& settings) {
-    std::printf("%-42s %-34s %10s %10s %7s %5s\n", "annal's log", "against", "ours /s", "theirs /s", "ratio", "bar");
+    std::printf("%-48s %-34s %10s %10s %7s %5s\n", "annal's log", "against", "ours /s", "theirs /s", "ratio", "bar");
     std::vector<Row> rows;
     const auto wanted = [&](std::string_view group) { return settings.only.empty() || settings.only == group; };
     for (const std::size_t bytes : {std::size_t{512}, std::size_t{2048}}) {
@@ -290,6 +338,8 @@ int run(const Settings& settings) {
     }
     if (wanted("batch"))
         for (const std::size_t bytes : {std::size_t{512}, std::size_t{2048}}) rows.push_back(batches(settings, bytes));
+    if (wanted("hashing"))
+        for (const int writers : {1, 8, 64}) rows.push_back(hashing(settings, 512, writers));
     if (wanted("replay")) rows.push_back(replay(settings, 512, 200'000));
 
     if (!settings.json.empty()) {

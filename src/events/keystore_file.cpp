@@ -1,6 +1,7 @@
 #include "keystore_file.h"
 
 #include "crc32c.h"
+#include "little_endian.h"
 #include "rocks_support.h"
 
 #include <rocksdb/file_system.h>
@@ -33,19 +34,6 @@ std::size_t written_bytes(std::size_t index) {
     return record_offset(index + 1) - record_offset(index);
 }
 
-template <class T>
-void put(char* to, T value) {
-    for (std::size_t i = 0; i < sizeof value; ++i) to[i] = static_cast<char>(value >> (8 * i));
-}
-
-template <class T>
-T take(const char* from) {
-    T value = 0;
-    for (std::size_t i = sizeof value; i-- > 0;)
-        value = static_cast<T>((value << 8) | static_cast<std::uint8_t>(from[i]));
-    return value;
-}
-
 template <std::size_t n>
 void put_bytes(char* to, const std::array<std::uint8_t, n>& bytes) {
     std::memcpy(to, bytes.data(), n);
@@ -60,21 +48,21 @@ std::string encode_header(const KeystoreHeader& header) {
     std::string bytes(block_bytes, '\0');
     std::copy(magic.begin(), magic.end(), bytes.begin());
     put_bytes(&bytes[8], header.store);
-    put(&bytes[24], header.epoch);
-    put(&bytes[32], header.count);
+    put_little_endian(&bytes[24], header.epoch);
+    put_little_endian(&bytes[32], header.count);
     put_bytes(&bytes[40], header.epoch_key_nonce);
     put_bytes(&bytes[64], header.epoch_key);
     put_bytes(&bytes[112], header.secrets_nonce);
     put_bytes(&bytes[136], header.secrets);
-    put(&bytes[header_checked_bytes], crc32c(bytes.data(), header_checked_bytes));
+    put_little_endian(&bytes[header_checked_bytes], crc32c(bytes.data(), header_checked_bytes));
     return bytes;
 }
 
 KeystoreHeader decode_header(const char* bytes) {
     KeystoreHeader header;
     take_bytes(bytes + 8, header.store);
-    header.epoch = take<std::uint64_t>(bytes + 24);
-    header.count = take<std::uint64_t>(bytes + 32);
+    header.epoch = take_little_endian<std::uint64_t>(bytes + 24);
+    header.count = take_little_endian<std::uint64_t>(bytes + 32);
     take_bytes(bytes + 40, header.epoch_key_nonce);
     take_bytes(bytes + 64, header.epoch_key);
     take_bytes(bytes + 112, header.secrets_nonce);
@@ -88,7 +76,7 @@ std::uint32_t encode_record(const KeyRecord& record, std::uint32_t seed, char* t
     put_bytes(to + 16, record.subject.bytes);
     put_bytes(to + 32, record.key);
     const auto crc = crc32c(to, record_checked_bytes, seed);
-    put(to + record_checked_bytes, crc);
+    put_little_endian(to + record_checked_bytes, crc);
     return crc;
 }
 
@@ -166,7 +154,7 @@ Status wipe(rocksdb::FileSystem& files, const std::filesystem::path& path) {
 std::string encode_keystore(const KeystoreContent& content) {
     std::string bytes = encode_header(content.header);
     bytes.resize(record_offset(content.keys.size()), '\0');
-    auto crc = take<std::uint32_t>(&bytes[header_checked_bytes]);
+    auto crc = take_little_endian<std::uint32_t>(&bytes[header_checked_bytes]);
     for (std::size_t i = 0; i < content.keys.size(); ++i)
         crc = encode_record(content.keys[i], crc, &bytes[record_offset(i)]);
     return bytes;
@@ -174,14 +162,14 @@ std::string encode_keystore(const KeystoreContent& content) {
 
 Result<KeystoreContent> decode_keystore(std::string_view bytes) {
     if (bytes.size() < block_bytes || !bytes.starts_with(magic)) return damaged("it has no header of this version");
-    auto crc = take<std::uint32_t>(&bytes[header_checked_bytes]);
+    auto crc = take_little_endian<std::uint32_t>(&bytes[header_checked_bytes]);
     if (crc != crc32c(bytes.data(), header_checked_bytes)) return damaged("its header");
     KeystoreContent content{decode_header(bytes.data()), {}};
     content.keys.reserve((bytes.size() - block_bytes) / record_bytes);
     for (std::size_t i = 0; record_offset(i) < bytes.size(); ++i) {
         const bool whole = record_offset(i) + record_bytes <= bytes.size();
         const char* record = &bytes[record_offset(i)];
-        const auto stored = whole ? take<std::uint32_t>(record + record_checked_bytes) : 0;
+        const auto stored = whole ? take_little_endian<std::uint32_t>(record + record_checked_bytes) : 0;
         if (!whole || stored != crc32c(record, record_checked_bytes, crc)) {
             if (stored != 0 || record_offset(i + 1) < bytes.size()) return damaged("key " + std::to_string(i + 1));
             break;
@@ -235,7 +223,7 @@ Result<std::unique_ptr<KeystoreFile>> KeystoreFile::open(rocksdb::FileSystem& fi
     status = opened->file_->Read(tail, size, {}, &last, bytes.data(), nullptr);
     if (!status.ok()) return to_error(status, reading);
     if (last.size() != size) return damaged("it changed while it was read");
-    opened->last_crc_ = take<std::uint32_t>(last.data() + size - sizeof(std::uint32_t));
+    opened->last_crc_ = take_little_endian<std::uint32_t>(last.data() + size - sizeof(std::uint32_t));
     if (opened->count_ > 0) {
         std::string record = last.ToString();
         record.resize(written_bytes(opened->count_ - 1), '\0');
@@ -254,7 +242,7 @@ Result<std::unique_ptr<KeystoreFile>> KeystoreFile::create(rocksdb::FileSystem& 
     std::unique_ptr<KeystoreFile> created(new KeystoreFile(files, directory, content.header.epoch));
     const std::string bytes = encode_keystore(content);
     created->count_ = content.keys.size();
-    created->last_crc_ = take<std::uint32_t>(&bytes[seed_offset(created->count_)]);
+    created->last_crc_ = take_little_endian<std::uint32_t>(&bytes[seed_offset(created->count_)]);
 
     const auto draft = (directory / draft_name).string(), path = (directory / file_name(created->epoch_)).string();
     if (files.FileExists(draft, {}, nullptr)

@@ -1,6 +1,7 @@
 #include "witness.h"
 
 #include "crc32c.h"
+#include "little_endian.h"
 #include "rocks_support.h"
 
 #include <rocksdb/file_system.h>
@@ -23,43 +24,31 @@ struct SlotContent {
     std::uint64_t writes = 0;
 };
 
-template <class T>
-void put(char* to, T value) {
-    for (std::size_t i = 0; i < sizeof value; ++i) to[i] = static_cast<char>(value >> (8 * i));
-}
-
-template <class T>
-T take(const char* from) {
-    T value = 0;
-    for (std::size_t i = sizeof value; i-- > 0;)
-        value = static_cast<T>((value << 8) | static_cast<std::uint8_t>(from[i]));
-    return value;
-}
-
 Slot pack(const Witness& witness, std::uint64_t writes) {
     Slot slot{};
     std::copy(magic.begin(), magic.end(), slot.begin());
     std::memcpy(&slot[8], witness.store.data(), witness.store.size());
-    put(&slot[24], witness.epoch);
-    put(&slot[32], witness.seq.value);
+    put_little_endian(&slot[24], witness.epoch);
+    put_little_endian(&slot[32], witness.seq.value);
     std::memcpy(&slot[40], witness.hash.data(), witness.hash.size());
     std::memcpy(&slot[72], witness.root.data(), witness.root.size());
-    put(&slot[104], writes);
+    put_little_endian(&slot[104], writes);
     slot[112] = witness.clean ? 1 : 0;
-    put(&slot[checked_bytes], crc32c(slot.data(), checked_bytes));
+    put_little_endian(&slot[checked_bytes], crc32c(slot.data(), checked_bytes));
     return slot;
 }
 
 std::optional<SlotContent> unpack(std::string_view slot) {
     if (slot.size() < slot_bytes || slot.substr(0, magic.size()) != magic) return std::nullopt;
-    if (take<std::uint32_t>(&slot[checked_bytes]) != crc32c(slot.data(), checked_bytes)) return std::nullopt;
+    if (take_little_endian<std::uint32_t>(&slot[checked_bytes]) != crc32c(slot.data(), checked_bytes))
+        return std::nullopt;
     SlotContent content;
     std::memcpy(content.witness.store.data(), &slot[8], content.witness.store.size());
-    content.witness.epoch = take<std::uint64_t>(&slot[24]);
-    content.witness.seq = Seq{take<std::uint64_t>(&slot[32])};
+    content.witness.epoch = take_little_endian<std::uint64_t>(&slot[24]);
+    content.witness.seq = Seq{take_little_endian<std::uint64_t>(&slot[32])};
     std::memcpy(content.witness.hash.data(), &slot[40], content.witness.hash.size());
     std::memcpy(content.witness.root.data(), &slot[72], content.witness.root.size());
-    content.writes = take<std::uint64_t>(&slot[104]);
+    content.writes = take_little_endian<std::uint64_t>(&slot[104]);
     content.witness.clean = slot[112] == 1;
     return content;
 }
