@@ -2,14 +2,12 @@
 // index.
 #include "events/event_log.h"
 #include "events/log_proofs.h"
-#include "events/rocks_options.h"
 #include "proofs/trees.h"
 #include "support/log_fixture.h"
+#include "support/tampered_log.h"
 #include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
-
-#include <rocksdb/db.h>
 
 using namespace annal;
 using namespace annal::testing;
@@ -52,28 +50,8 @@ void check_tree(const EventLog& log, const StoredTree& expected) {
     }
 }
 
-// Changes the store of a closed log, as no version of ours would.
-template <class Change>
-void tamper(const fs::path& directory, const std::string& family, const Change& change) {
-    std::vector<rocksdb::ColumnFamilyHandle*> families;
-    rocksdb::DB* opened = nullptr;
-    REQUIRE(rocksdb::DB::Open({}, directory.string(), rocks_families(), &families, &opened).ok());
-    const std::unique_ptr<rocksdb::DB> db(opened);
-    for (auto* each : families)
-        if (each->GetName() == family) change(*db, *each);
-    CHECK(db->Flush({}, families).ok());
-    for (auto* each : families) CHECK(db->DestroyColumnFamilyHandle(each).ok());
-    CHECK(db->Close().ok());
-}
-
-std::string event_key(std::uint64_t seq) {
-    std::string key;
-    for (int shift = 56; shift >= 0; shift -= 8) key += static_cast<char>(seq >> shift);
-    return key;
-}
-
 std::string node_key(unsigned level, std::uint64_t index) {
-    return std::string("\0node", 5) + static_cast<char>(level) + event_key(index);
+    return std::string("\0node", 5) + static_cast<char>(level) + number_key(index);
 }
 
 SigningKey key_number(std::uint8_t number) {
@@ -151,13 +129,19 @@ TEST_CASE("a store in which an acknowledged event was changed is refused", "[eve
             other.assign(encoded->bytes.begin(), encoded->bytes.end());
         }
         const bool index_too = changed != 130;  // Or the index is as it was, and only the events differ.
-        tamper(dir.path(), "events", [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
-            REQUIRE(db.Put({}, &family, event_key(changed), other).ok());
-        });
+        tamper(
+            dir.path(),
+            [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
+                REQUIRE(db.Put({}, &family, number_key(changed), other).ok());
+            },
+            "events");
         if (index_too)
-            tamper(dir.path(), "streams", [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
-                REQUIRE(db.Delete({}, &family, std::string("\0indexed", 8)).ok());
-            });
+            tamper(
+                dir.path(),
+                [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
+                    REQUIRE(db.Delete({}, &family, indexed_key).ok());
+                },
+                "streams");
         EventLogOptions options;
         options.directory = dir.path();
         const auto log = EventLog::open(options);
@@ -184,13 +168,17 @@ TEST_CASE("a damaged or missing node of the tree is made anew from the events", 
         append_some(*log, 1200, expected);
     }
     for (const bool missing : {false, true}) {
-        tamper(dir.path(), "streams", [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
-            std::string value;
-            REQUIRE(db.Get({}, &family, node_key(10, 0), &value).ok());
-            value[5] ^= 1;
-            REQUIRE(
-                (missing ? db.Delete({}, &family, node_key(10, 0)) : db.Put({}, &family, node_key(10, 0), value)).ok());
-        });
+        tamper(
+            dir.path(),
+            [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
+                std::string value;
+                REQUIRE(db.Get({}, &family, node_key(10, 0), &value).ok());
+                value[5] ^= 1;
+                REQUIRE(
+                    (missing ? db.Delete({}, &family, node_key(10, 0)) : db.Put({}, &family, node_key(10, 0), value))
+                        .ok());
+            },
+            "streams");
         auto log = open(dir.path());
         check_tree(*log, expected);
         append_some(*log, 100, expected);
@@ -261,9 +249,12 @@ TEST_CASE("a check of the tree names a signed head that is forged or is another 
     };
     CHECK(check() == "30");
     const auto keep = [&](std::uint64_t size, const std::string& note) {
-        tamper(dir.path(), "meta", [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
-            REQUIRE(db.Put({}, &family, "head" + event_key(size), note).ok());
-        });
+        tamper(
+            dir.path(),
+            [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
+                REQUIRE(db.Put({}, &family, "head" + number_key(size), note).ok());
+            },
+            "meta");
     };
     const auto signed_by = [&](std::uint8_t key, std::uint64_t size, const Hash& root) {
         return *sign_head(TreeHead{"annal/test", size, root, {"epoch 1"}}, key_number(key));

@@ -1,13 +1,11 @@
 // The rows of streams: in memory at first, then in RocksDB beside the log, and made anew from the events.
 #include "events/event_log.h"
-#include "events/rocks_options.h"
 #include "support/log_fixture.h"
+#include "support/tampered_log.h"
 #include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-
-#include <rocksdb/db.h>
 
 #include <atomic>
 #include <map>
@@ -55,35 +53,6 @@ void append_one(EventLog& log, std::uint64_t number, Durability durability = Dur
     REQUIRE(append(log, {{memory_number(number % streams), std::to_string(number)}}, {.durability = durability}));
 }
 
-// Changes the store of a closed log, as no version of ours would.
-template <class Change>
-void tamper(const fs::path& directory, const Change& change) {
-    std::vector<rocksdb::ColumnFamilyHandle*> families;
-    rocksdb::DB* opened = nullptr;
-    REQUIRE(rocksdb::DB::Open({}, directory.string(), rocks_families(), &families, &opened).ok());
-    const std::unique_ptr<rocksdb::DB> db(opened);
-    const auto family = [&](std::string_view name) {
-        for (auto* each : families)
-            if (each->GetName() == name) return each;
-        FAIL("no such family");
-        return families[0];
-    };
-    change(*db, *family("events"), *family("streams"));
-    CHECK(db->Flush({}, families).ok());
-    for (auto* each : families) CHECK(db->DestroyColumnFamilyHandle(each).ok());
-    CHECK(db->Close().ok());
-}
-
-const std::string indexed_key("\0indexed", 8);
-
-std::vector<std::string> keys_of(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {
-    std::vector<std::string> keys;
-    const std::unique_ptr<rocksdb::Iterator> rows(db.NewIterator({}, &family));
-    for (rows->SeekToFirst(); rows->Valid(); rows->Next()) keys.push_back(rows->key().ToString());
-    CHECK(rows->status().ok());
-    return keys;
-}
-
 }  // namespace
 
 TEST_CASE("a stream is whole while its rows wait, when they are written, and after a crash", "[events][streams]") {
@@ -125,12 +94,15 @@ TEST_CASE("rows are written by the time that enough wait, with how far they go, 
         for (std::uint64_t i = 0; i < appends; ++i) append_one(*log, i, Durability::buffered);
         log.reset();
         std::size_t rows = 0;
-        tamper(directory, [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle&, rocksdb::ColumnFamilyHandle& family) {
-            rows = keys_of(db, family).size();
-            std::string indexed;
-            REQUIRE(db.Get({}, &family, indexed_key, &indexed).ok());
-            CHECK(indexed == std::string(7, '\0') + static_cast<char>(appends));
-        });
+        tamper(
+            directory,
+            [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle&, rocksdb::ColumnFamilyHandle& family) {
+                rows = keys_of(db, family).size();
+                std::string indexed;
+                REQUIRE(db.Get({}, &family, indexed_key, &indexed).ok());
+                CHECK(indexed == std::string(7, '\0') + static_cast<char>(appends));
+            },
+            "events", "streams");
         return rows;
     };
     for (const auto appends : {rows_max - 1, rows_max, rows_max + 1, 3 * rows_max})
@@ -144,10 +116,13 @@ TEST_CASE("an index that is missing is made from the events", "[events][streams]
         for (std::uint64_t i = 0; i < 50; ++i) append_one(*log, i, Durability::buffered);
     }
     const bool all = GENERATE(false, true);  // As an older version left it, or nothing at all.
-    tamper(dir.path(), [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle&, rocksdb::ColumnFamilyHandle& family) {
-        for (const auto& key : keys_of(db, family))
-            if (all || key == indexed_key) REQUIRE(db.Delete({}, &family, key).ok());
-    });
+    tamper(
+        dir.path(),
+        [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle&, rocksdb::ColumnFamilyHandle& family) {
+            for (const auto& key : keys_of(db, family))
+                if (all || key == indexed_key) REQUIRE(db.Delete({}, &family, key).ok());
+        },
+        "events", "streams");
     for (int i = 0; i < 2; ++i) {
         auto log = open(dir.path());
         check_streams(*log);
@@ -163,10 +138,13 @@ TEST_CASE("an index that goes beyond a log cut short is made anew, and nothing o
         auto log = open(dir.path());
         for (std::uint64_t i = 0; i < 50; ++i) append_one(*log, i);
     }
-    tamper(dir.path(), [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& events, rocksdb::ColumnFamilyHandle&) {
-        const auto keys = keys_of(db, events);
-        for (std::size_t i = 33; i < keys.size(); ++i) REQUIRE(db.Delete({}, &events, keys[i]).ok());
-    });
+    tamper(
+        dir.path(),
+        [&](rocksdb::DB& db, rocksdb::ColumnFamilyHandle& events, rocksdb::ColumnFamilyHandle&) {
+            const auto keys = keys_of(db, events);
+            for (std::size_t i = 33; i < keys.size(); ++i) REQUIRE(db.Delete({}, &events, keys[i]).ok());
+        },
+        "events", "streams");
     fs::remove(dir.path() / "witness");
     auto log = open(dir.path());
     CHECK(log->head() == Seq{33});
