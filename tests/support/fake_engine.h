@@ -120,6 +120,7 @@ class FakeEngine final : public Engine {
     Status read_log(Seq, std::string_view, const std::function<bool(const LogEntry&)>&) override { return no(); }
     Result<EngineStatus> status(bool) override { return no(); }
     Status rebuild(std::string_view, const std::function<void(Seq, Seq)>&) override { return no(); }
+    Status change_root_key(const std::filesystem::path&) override { return no(); }
 
  private:
     static Error no() { return {ErrorCode::unimplemented, "not in the fake", {}}; }
