@@ -215,7 +215,8 @@ struct HistoryEntry {
     std::string reason{};
     std::string correlation_id{};
     std::string causation_id{};
-    std::string changes{};                   // A JSON object of what the event carries.
+    // A JSON object of what the event carries; {"sealed":true} or {"erased":true}.
+    std::string changes{};
     std::vector<FieldChange> differences{};  // To the version before; of history() alone, none for the first.
 };
 
@@ -244,7 +245,8 @@ struct ProjectionStatus {
     Seq applied_seq{};
     std::uint64_t lag_events = 0;
     double lag_seconds = 0;
-    std::string state{};  // running, linking (vectors wait for their graph), rebuilding, stopped, failed
+    // running, linking (vectors wait for their graph), rebuilding, stopped, failed, sealed (waits for the root key)
+    std::string state{};
     std::string error{};  // The last one, if any.
     std::uint64_t quarantined = 0;
     std::string digest{};  // SHA-256 of the state, hex; only when asked for.
@@ -297,6 +299,8 @@ struct EngineStatus {
     std::vector<ProjectionStatus> projections{};
     ScrubStatus scrub{};
     std::vector<std::pair<std::string, std::uint64_t>> counts{};  // Live memories by kind.
+    std::string sealing{};                                        // off, locked, unlocked: docs/sealing.md
+    std::string sealing_reason{};                                 // Why it is not unlocked.
 };
 
 struct StoredEvent {  // As the log stores it; the bytes are borrowed.
@@ -326,7 +330,12 @@ struct EngineOptions {
     bool create_if_missing = true;
     Durability durability = Durability::synced;
     std::shared_ptr<Embedder> embedder{};  // Null: vectors come from the caller alone.
-    Clock* clock = nullptr;                // Null: the system's.
+    // Where the root key is, the file first: 32 bytes raw, as hex or base64 (docs/sealing.md). Empty, or a variable
+    // that is not set: none. With one, what has a user is sealed; without, a store with a keystore is locked: what it
+    // knows of a user is masked, and no write takes one.
+    std::filesystem::path root_key_file{};
+    std::string root_key_variable{};
+    Clock* clock = nullptr;  // Null: the system's.
     // At most so much is read by the background check, which goes over log and views once a day. 0: off.
     std::uint64_t scrub_bytes_per_second = std::uint64_t{4} << 20;
     // Told of what an operator should know (recovery, rebuilds, failures). Any thread. Never memory text.
@@ -336,7 +345,8 @@ struct EngineOptions {
 class Engine {
  public:
     // already_exists: another process has the store. not_found: none there and create_if_missing is false.
-    // data_loss: the log's bytes fail their checks; details say `head` and `acknowledged`.
+    // data_loss: the log's bytes fail their checks; details say `head` and `acknowledged`. Or the keystore is missing.
+    // There is no keystore yet, and the root key that was named cannot be read: its own error (events/root_key.h).
     static Result<std::unique_ptr<Engine>> open(EngineOptions options);
     virtual ~Engine() = default;  // Finishes what is acknowledged, saves snapshots, closes.
 
@@ -416,6 +426,10 @@ class Engine {
     virtual Result<VerifyReport> verify(
         const VerifyOptions& options = {},
         const std::function<void(std::string_view check, std::uint64_t done, std::uint64_t all)>& progress = {}) = 0;
+
+    // From its return on, the key in `file` opens the store, and the former one does not. When it fails, keep both.
+    // permission_denied: the store is not unlocked.
+    virtual Status change_root_key(const std::filesystem::path& file) = 0;
 };
 
 }  // namespace annal

@@ -135,6 +135,17 @@ struct Embedding {
     bool operator==(const Embedding&) const = default;
 };
 
+// Whether what was given can be read.
+enum class Payload : std::uint8_t {
+    plain,
+    sealed,  // It is encrypted, and the store was opened without the root key.
+    erased,  // Its key was destroyed.
+};
+inline constexpr std::array<std::string_view, 3> payload_names{"plain", "sealed", "erased"};
+constexpr std::string_view to_string(Payload payload) {
+    return payload_names[static_cast<std::size_t>(payload)];
+}
+
 // What a read returns: the state after event `seq`.
 struct Memory {
     MemoryId id{};
@@ -163,6 +174,7 @@ struct Memory {
     bool forgotten = false;
     std::string embedding_model{};  // Empty when it was given no vector.
     std::uint32_t embedding_dimension = 0;
+    Payload payload = Payload::plain;  // Sealed: content, tags, metadata, fields, actor and source are left empty.
 
     Kind kind() const { return kind_of(fields); }
 };

@@ -5,6 +5,8 @@
 #include "verify.h"
 
 #include "events/event_log.h"
+#include "events/event_seal.h"
+#include "events/keystore.h"
 #include "events/log_backup.h"
 #include "events/log_proofs.h"
 #include "projections/memory_state.h"
@@ -19,6 +21,7 @@
 #include <annal/limits.h>
 
 #include <openssl/sha.h>
+#include <rocksdb/file_system.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,6 +43,41 @@ std::array<std::uint8_t, 32> sha256(std::span<const std::uint8_t> bytes) {
     SHA256(bytes.data(), bytes.size(), hash.data());
     return hash;
 }
+
+std::string_view bytes_of(std::span<const std::uint8_t> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::string_view to_string(KeystoreState state) {
+    switch (state) {
+        case KeystoreState::off:
+            return "off";
+        case KeystoreState::locked:
+            return "locked";
+        case KeystoreState::unlocked:
+            return "unlocked";
+    }
+    return "off";
+}
+
+// The root key that the options name. nullopt: they name none.
+Result<std::optional<RootKey>> root_key_of(const EngineOptions& options) {
+    std::optional<RootKey> none;
+    if (options.root_key_file.empty() && options.root_key_variable.empty()) return none;
+    auto key = options.root_key_file.empty() ? RootKey::from_environment(options.root_key_variable.c_str())
+                                             : RootKey::read_file(options.root_key_file, options.directory);
+    if (key) return std::optional(*std::move(key));
+    const auto reason = key.error().details.find("reason");
+    const bool unset = reason != key.error().details.end() && reason->second == "missing";
+    if (options.root_key_file.empty() && unset) return none;
+    return key.error();
+}
+
+// What a write is known again by: the caller's key, and what it stood for.
+struct RequestKey {
+    std::string key;
+    std::array<std::uint8_t, 32> hash{};
+};
 
 class StoreEngine final : public Engine {
  public:
@@ -86,6 +124,7 @@ class StoreEngine final : public Engine {
     Result<VerifyReport> verify(
         const VerifyOptions& options,
         const std::function<void(std::string_view, std::uint64_t, std::uint64_t)>& progress) override;
+    Status change_root_key(const std::filesystem::path& file) override;
 
  private:
     explicit StoreEngine(EngineOptions options)
@@ -93,11 +132,17 @@ class StoreEngine final : public Engine {
 
     Status check_process() const;
     Status start();
+    Status open_keystore();
+    bool locked() const { return keystore_->state() == KeystoreState::locked; }
+    bool is_masked(const Scope& scope) const { return locked() && !scope.user.empty(); }
 
     // What a request is, for its idempotency key: its event without the ids the engine makes.
     static Result<std::array<std::uint8_t, 32>> request_hash(const MemoryEvent& event);
     Result<std::vector<Receipt>> append(std::vector<MemoryEvent>& events, ExpectedVersion expected,
-                                        const WriteContext& context, const std::array<std::uint8_t, 32>& hash);
+                                        const WriteContext& context, const RequestKey& asked);
+    // The receipts of the first time, if it was asked before; nullopt: `asked` is as it is to be appended. What stands
+    // for a user's request is hashed with a key of the keystore: no hash of it stays that a guess can be tried on.
+    Result<std::optional<std::vector<Receipt>>> find_receipts(const Scope& scope, RequestKey& asked) const;
 
     // The memory as the log has it now: writes ask the log, never a projection, so a lagging or sick one cannot stop
     // them.
@@ -134,6 +179,8 @@ class StoreEngine final : public Engine {
     Clock& clock_;
     pid_t pid_;
     // Destroyed in reverse: the runtime stops before what it drives is gone.
+    std::unique_ptr<Keystore> keystore_;
+    std::string sealing_reason_;
     std::unique_ptr<EventLog> log_;
     std::string verifier_key_;
     std::unique_ptr<ViewStore> views_;
@@ -164,6 +211,7 @@ Status StoreEngine::start() {
                                .on_message = options_.on_message});
     if (!log) return log.error();
     log_ = std::move(*log);
+    if (auto opened = open_keystore(); !opened) return opened;
     auto key = open_signing_key(directory / "keys" / "log_signing_key", "annal/" + log_->store_id());
     if (!key) return key.error();
     verifier_key_ = key->verifier().text();
@@ -191,6 +239,27 @@ Status StoreEngine::start() {
     return Done{};
 }
 
+Status StoreEngine::open_keystore() {
+    auto root_key = root_key_of(options_);
+    const auto known = log_->has_keystore();
+    if (!known) return known.error();
+    KeystoreOptions options{.files = *rocksdb::FileSystem::Default(), .directory = options_.directory / "keys"};
+    options.store = log_->store_uuid();
+    if (root_key) options.root_key = *std::move(root_key);
+    options.create_if_missing = !*known;
+    auto keystore = Keystore::open(std::move(options));
+    if (!keystore && keystore.error().code != ErrorCode::not_found) return keystore.error();
+    if (!keystore) return Error{ErrorCode::data_loss, keystore.error().message, {}};
+    keystore_ = std::move(*keystore);
+    // Whoever names a key means it: without a keystore that it could lock, all would be written in the clear.
+    if (!root_key && keystore_->state() == KeystoreState::off && !*known) return root_key.error();
+    sealing_reason_ = keystore_->state_reason();
+    if (!root_key) sealing_reason_ = "the keystore is locked: " + root_key.error().message;
+    if (options_.on_message && !sealing_reason_.empty())
+        options_.on_message(locked() ? "warning" : "info", sealing_reason_);
+    return log_->seal_with(*keystore_);
+}
+
 StoreEngine::~StoreEngine() {
     if (pid_ == getpid()) return;
     // In a forked child the threads to be joined do not exist, and the files are the parent's.
@@ -198,6 +267,7 @@ StoreEngine::~StoreEngine() {
     static_cast<void>(runtime_.release());
     static_cast<void>(views_.release());
     static_cast<void>(log_.release());
+    static_cast<void>(keystore_.release());
 }
 
 Status StoreEngine::check_process() const {
@@ -213,8 +283,7 @@ Result<std::array<std::uint8_t, 32>> StoreEngine::request_hash(const MemoryEvent
 }
 
 Result<std::vector<Receipt>> StoreEngine::append(std::vector<MemoryEvent>& events, ExpectedVersion expected,
-                                                 const WriteContext& context,
-                                                 const std::array<std::uint8_t, 32>& hash) {
+                                                 const WriteContext& context, const RequestKey& asked) {
     std::vector<EncodedEvent> encoded;
     encoded.reserve(events.size());
     std::vector<AppendItem> items;
@@ -231,9 +300,21 @@ Result<std::vector<Receipt>> StoreEngine::append(std::vector<MemoryEvent>& event
     }
     return log_->append({.project = events.front().scope.project,
                          .items = items,
-                         .idempotency_key = context.idempotency_key,
-                         .request_hash = hash,
+                         .idempotency_key = asked.key,
+                         .request_hash = asked.hash,
                          .durability = context.durability.value_or(options_.durability)});
+}
+
+Result<std::optional<std::vector<Receipt>>> StoreEngine::find_receipts(const Scope& scope, RequestKey& asked) const {
+    if (asked.key.empty()) return std::optional<std::vector<Receipt>>();
+    auto first = log_->find_receipts(scope.project, asked.key, asked.hash);
+    if (!first || *first || scope.user.empty() || keystore_->state() != KeystoreState::unlocked) return first;
+    const auto key = keystore_->tombstone(scope.project, "idempotency key " + asked.key);
+    if (!key) return key.error();
+    const auto hash = keystore_->tombstone(scope.project, "request " + std::string(bytes_of(asked.hash)));
+    if (!hash) return hash.error();
+    asked = {std::string(bytes_of(*key)), *hash};
+    return log_->find_receipts(scope.project, asked.key, asked.hash);
 }
 
 Result<Receipt> StoreEngine::record(const RecordRequest& request) {
@@ -255,6 +336,7 @@ Result<std::vector<Receipt>> StoreEngine::record_batch(std::span<const RecordReq
     std::vector<MemoryEvent> events;
     events.reserve(requests.size());
     std::vector<std::uint8_t> hashes;
+    Scope of_user{.project = requests.front().scope.project, .agent = {}, .user = {}, .session = {}};
     for (const auto& request : requests) {
         auto event = accept(request);
         if (!event) {
@@ -269,9 +351,16 @@ Result<std::vector<Receipt>> StoreEngine::record_batch(std::span<const RecordReq
             if (!hash) return hash.error();
             hashes.insert(hashes.end(), hash->begin(), hash->end());
         }
+        if (of_user.user.empty()) of_user.user = event->scope.user;
         events.push_back(std::move(*event));
     }
-    return append(events, ExpectedVersion::absent(), context, sha256(hashes));
+    RequestKey asked{context.idempotency_key, sha256(hashes)};
+    if (!of_user.user.empty()) {
+        auto first = find_receipts(of_user, asked);
+        if (!first) return first.error();
+        if (*first) return **std::move(first);
+    }
+    return append(events, ExpectedVersion::absent(), context, asked);
 }
 
 Result<Memory> StoreEngine::state_of(const Scope& scope, const MemoryId& id) const {
@@ -279,8 +368,11 @@ Result<Memory> StoreEngine::state_of(const Scope& scope, const MemoryId& id) con
     std::vector<EventView> events;
     if (auto ok = log_->read_stream(scope.project, id, arena, events); !ok) return ok.error();
     std::optional<Memory> memory;
-    for (const auto& event : events)
+    for (const auto& event : events) {
+        if (event.payload() == Payload::sealed && scope.contains(event.unpack().scope))
+            return Error{ErrorCode::permission_denied, sealing_reason_, {{"memory_id", to_string(id)}}};
         if (auto ok = apply_event(memory, event); !ok) return ok.error();
+    }
     if (!memory || !scope.contains(memory->scope)) return not_found(id);
     return std::move(*memory);
 }
@@ -290,18 +382,18 @@ Result<Receipt> StoreEngine::write_on(const Target& target, EventBody body, Comp
     if (auto ok = check_process(); !ok) return ok.error();
     auto accepted = accept(target, std::move(body));
     if (!accepted) return accepted.error();
-    std::array<std::uint8_t, 32> hash{};
-    if (const auto& key = target.context.idempotency_key; !key.empty()) {
-        auto made = request_hash(*accepted);
-        if (!made) return made.error();
-        hash = *made;
-        auto first = log_->find_receipts(target.scope.project, key, hash);
+    auto memory = state_of(target.scope, target.memory_id);
+    if (!memory) return memory.error();
+    RequestKey asked{target.context.idempotency_key, {}};
+    if (!asked.key.empty()) {
+        auto hash = request_hash(*accepted);
+        if (!hash) return hash.error();
+        asked.hash = *hash;
+        auto first = find_receipts(memory->scope, asked);
         if (!first) return first.error();
         if (*first) return (*first)->back();
     }
     for (int tries = 0;; ++tries) {
-        auto memory = state_of(target.scope, target.memory_id);
-        if (!memory) return memory.error();
         const auto& expected = target.expected_version;
         if (expected.is == ExpectedVersion::Is::exactly && expected.version != memory->version)
             return Error{ErrorCode::conflict,
@@ -318,10 +410,12 @@ Result<Receipt> StoreEngine::write_on(const Target& target, EventBody body, Comp
         else
             completed = complete(*memory, events);
         if (!completed) return completed.error();
-        auto receipts = append(events, ExpectedVersion::exactly(memory->version), target.context, hash);
+        auto receipts = append(events, ExpectedVersion::exactly(memory->version), target.context, asked);
         if (receipts) return receipts->back();
         const bool overtaken = receipts.error().code == ErrorCode::conflict && expected.is == ExpectedVersion::Is::any;
         if (!overtaken || tries == retries_max) return receipts.error();
+        memory = state_of(target.scope, target.memory_id);
+        if (!memory) return memory.error();
     }
 }
 
@@ -542,6 +636,7 @@ Result<Memory> StoreEngine::get(const Scope& scope, MemoryId id, const ReadOptio
     if (!memory) return memory.error();
     if (!*memory) return not_found(id);
     if ((*memory)->forgotten && !include_forgotten) return forgotten_error(**memory);
+    if (is_masked((*memory)->scope)) mask(**memory);
     return std::move(**memory);
 }
 
@@ -552,7 +647,11 @@ Result<ListAnswer> StoreEngine::list(const ListRequest& request) {
     if (!moment) return moment.error();
     if (auto ok = runtime_->wait_for(memory_view, moment->at_least(request.read.min_seq), request.read.wait_max); !ok)
         return ok.error();
-    return view<MemoryView>(memory_view)->reader(moment->seq)->list(request, moment->now);
+    auto answer = view<MemoryView>(memory_view)->reader(moment->seq)->list(request, moment->now);
+    if (!answer) return answer;
+    for (auto& memory : answer->memories)
+        if (is_masked(memory.scope)) mask(memory);
+    return answer;
 }
 
 Result<std::vector<HistoryEntry>> StoreEngine::history(const Scope& scope, MemoryId id, const ReadOptions& read) {
@@ -569,9 +668,13 @@ Result<std::vector<HistoryEntry>> StoreEngine::history(const Scope& scope, Memor
     entries.reserve(events.size());
     std::optional<Memory> state;
     for (const auto& event : events) {
+        entries.push_back(to_history_entry(event));
+        if (locked() && !event.user().empty()) {
+            mask(entries.back());
+            continue;
+        }
         const auto before = state;
         if (auto ok = apply_event(state, event); !ok) return ok.error();
-        entries.push_back(to_history_entry(event));
         if (before && state) entries.back().differences = differences(*before, *state);
     }
     return entries;
@@ -592,9 +695,12 @@ Result<SearchAnswer> StoreEngine::search(const SearchRequest& request) {
     const auto memories = view<MemoryView>(memory_view);
     const auto texts = view<TextIndex>(text_index);
     const auto vectors = view<VectorIndex>(vector_index);
-    return annal::search(
-        {.memories = *memories, .texts = *texts, .vectors = *vectors, .embedder = options_.embedder.get()}, request,
-        vector ? &vector->embedding : nullptr, moment->seq, moment->now);
+    return annal::search({.memories = *memories,
+                          .texts = *texts,
+                          .vectors = *vectors,
+                          .embedder = options_.embedder.get(),
+                          .without_users = locked()},
+                         request, vector ? &vector->embedding : nullptr, moment->seq, moment->now);
 }
 
 Status StoreEngine::diff(const DiffRequest& request, const std::function<bool(const DiffEntry&)>& visit) {
@@ -625,7 +731,11 @@ Status StoreEngine::diff(const DiffRequest& request, const std::function<bool(co
         auto after = now->get(request.scope, id);
         if (!after) return after.error();
         if (!*after) continue;  // Of another scope.
-        const auto entry = difference(*before, std::move(**after));
+        auto entry = difference(*before, std::move(**after));
+        if (entry && is_masked(entry->memory.scope)) {
+            mask(entry->memory);
+            entry->differences.clear();
+        }
         if (entry && !visit(*entry)) return Done{};
     }
     return Done{};
@@ -652,8 +762,10 @@ Status StoreEngine::append_stored(std::span<const StoredEvent> events) {
         const Error refused{ErrorCode::invalid_argument,
                             "event " + std::to_string(event.seq.value) + " is not what its hash says",
                             {{"seq", std::to_string(event.seq.value)}}};
-        const auto view = decode(event.seq, bytes, arena);
+        auto view = decode(event.seq, bytes, arena);
         if (!view) return Error{ErrorCode::invalid_argument, view.error().message, view.error().details};
+        if (auto opened = unseal(*keystore_, *view, arena); !opened)
+            return Error{ErrorCode::invalid_argument, opened.error().message, opened.error().details};
         if (event_hash(event.seq, bytes) != event.hash) return refused;
         encoded.push_back(
             {view->memory_id(), view->event_id(), view->type(), {event.bytes.begin(), event.bytes.end()}});
@@ -693,7 +805,9 @@ Status StoreEngine::read_log(Seq after, std::string_view project, const std::fun
     if (auto ok = check_process(); !ok) return ok.error();
     return each_event(after, log_->head(), [&](const EventView& event) {
         if (!project.empty() && event.project() != project) return true;
-        return visit(LogEntry{to_history_entry(event), event.memory_id(), event.unpack().scope});
+        LogEntry entry{to_history_entry(event), event.memory_id(), event.unpack().scope};
+        if (is_masked(entry.scope)) mask(entry);
+        return visit(entry);
     });
 }
 
@@ -723,6 +837,8 @@ Result<EngineStatus> StoreEngine::status(bool with_digests) {
     status.head_seq = log_->head();
     status.store_id = log_->store_id();
     status.epoch = log_->epoch();
+    status.sealing = to_string(keystore_->state());
+    status.sealing_reason = sealing_reason_;
     status.log_bytes = log_->bytes_on_disk();
     status.views_bytes = views_->bytes_on_disk();
     auto counts = view<MemoryView>(memory_view)->reader()->counts({});
@@ -747,6 +863,13 @@ Result<VerifyReport> StoreEngine::verify(
     const VerifyOptions& options, const std::function<void(std::string_view, std::uint64_t, std::uint64_t)>& progress) {
     if (auto ok = check_process(); !ok) return ok.error();
     return annal::verify(*log_, *views_, *runtime_, options, progress);
+}
+
+Status StoreEngine::change_root_key(const std::filesystem::path& file) {
+    if (auto ok = check_process(); !ok) return ok;
+    auto next = RootKey::read_file(file, options_.directory);
+    if (!next) return next.error();
+    return keystore_->change_root_key(*std::move(next));
 }
 
 }  // namespace

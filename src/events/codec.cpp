@@ -1,6 +1,7 @@
 #include "codec.h"
 
 #include "event_check.h"
+#include "keystore.h"
 #include "upcasters.h"
 
 #include "memory_event_generated.h"
@@ -62,7 +63,9 @@ class Writer {
 
     std::size_t payload_bytes() const { return payload_bytes_; }
 
-    Offset<fbs::MemoryEvent> write(const MemoryEvent& event) {
+    Offset<fbs::MemoryEvent> write(const MemoryEvent& event, const SealedPayload* payload) {
+        Offset<fbs::Sealed> sealed;
+        if (payload != nullptr) sealed = write(*payload);
         const auto body = std::visit([this](const auto& typed) { return write(typed).Union(); }, event.body);
         const auto correlation_id = unless_empty(event.correlation_id);
         const auto causation_id = unless_empty(event.causation_id);
@@ -79,7 +82,7 @@ class Writer {
         const auto memory_id = std::bit_cast<fbs::Id>(event.memory_id.bytes);
         const auto event_id = std::bit_cast<fbs::Id>(event.event_id.bytes);
         return fbs::CreateMemoryEvent(out_, &memory_id, &event_id, scope, us(event.occurred_at), actor, source, reason,
-                                      causation_id, correlation_id, static_cast<fbs::Body>(event.type()), body);
+                                      causation_id, correlation_id, static_cast<fbs::Body>(event.type()), body, sealed);
     }
 
  private:
@@ -110,6 +113,14 @@ class Writer {
         const std::size_t count = fits(embedding->values.size() * sizeof(float)) ? embedding->values.size() : 0;
         const auto values = out_.CreateVector(embedding->values.data(), count);
         return fbs::CreateEmbedding(out_, text(embedding->model), values, norm);
+    }
+
+    Offset<fbs::Sealed> write(const SealedPayload& sealed) {
+        const auto* data = reinterpret_cast<const std::uint8_t*>(sealed.bytes.data());
+        const auto bytes = out_.CreateVector(data, fits(sealed.bytes.size()) ? sealed.bytes.size() : 0);
+        const auto key_id = std::bit_cast<fbs::Id>(sealed.key.bytes);
+        const auto nonce = std::bit_cast<fbs::Nonce>(sealed.nonce);
+        return fbs::CreateSealed(out_, &key_id, &nonce, bytes);
     }
 
     Offset<void> write(const KindFields& fields) {
@@ -228,6 +239,36 @@ Error too_big(std::size_t bytes) {
         {{"bytes", std::to_string(bytes)}, {"limit", std::to_string(limits::event_bytes_max)}}};
 }
 
+Result<EncodedEvent> encode(const MemoryEvent& event, const SealedPayload* sealed) {
+    thread_local FlatBufferBuilder builder;
+    builder.Clear();
+    Writer writer(builder);
+    fbs::FinishMemoryEventBuffer(builder, writer.write(event, sealed));
+    const std::size_t table_bytes = builder.GetSize();
+
+    const std::size_t bytes = event_header_bytes + std::max(table_bytes, writer.payload_bytes());
+    const bool fits = bytes <= limits::event_bytes_max;
+    std::vector<std::uint8_t> stored;
+    Flaw flaw;
+    if (fits) {
+        flaw = check(*fbs::GetMemoryEvent(builder.GetBufferPointer()));
+        std::array<std::uint8_t, event_header_bytes> header{};
+        header[0] = header_format;
+        put(header, 2, static_cast<std::uint16_t>(event.type()));
+        put(header, 4, schema_version_current);
+        stored.reserve(bytes);
+        stored.insert(stored.end(), header.begin(), header.end());
+        stored.insert(stored.end(), builder.GetBufferPointer(), builder.GetBufferPointer() + table_bytes);
+    }
+    if (table_bytes > builder_kept_bytes) builder.Reset();
+    if (!fits) return too_big(bytes);
+    if (flaw)
+        return Error{ErrorCode::invalid_argument,
+                     std::string(flaw.field) + " " + std::string(flaw.rule),
+                     {{"field", std::string(flaw.field)}}};
+    return EncodedEvent{event.memory_id, event.event_id, event.type(), std::move(stored)};
+}
+
 // ---- Decoding.
 
 Error damaged(Seq seq, std::string_view what) {
@@ -257,36 +298,36 @@ std::string_view chars(std::span<const std::uint8_t> bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// The table of an event, lifted to the current schema version and verified.
+Result<const fbs::MemoryEvent*> read_table(Seq seq, const EventHeader& header, std::span<const std::uint8_t> table,
+                                           EventArena& arena, const Upcasters& lifts) {
+    for (auto from = header.schema_version; from < lifts.current; ++from) {
+        const Upcaster lift = lifts.find(header.type, from);
+        if (lift == nullptr)
+            return Error{ErrorCode::internal,
+                         "there is no upcaster for " + std::string(to_string(header.type)) + " of schema version " +
+                             std::to_string(from),
+                         {{"seq", std::to_string(seq.value)}}};
+        const auto lifted = lift(table);
+        if (!lifted) return damaged(seq, lifted.error().message);
+        table = arena.copy(chars(*lifted));
+    }
+    if (!verify(table)) return damaged(seq, "its table does not verify");
+    const auto* event = fbs::GetMemoryEvent(table.data());
+    if (static_cast<std::uint16_t>(event->body_type()) != static_cast<std::uint16_t>(header.type))
+        return damaged(seq, "header and body are of two types");
+    if (const Flaw flaw = check(*event)) return damaged(seq, std::string(flaw.field) + " " + std::string(flaw.rule));
+    return event;
+}
+
 }  // namespace
 
 Result<EncodedEvent> encode(const MemoryEvent& event) {
-    thread_local FlatBufferBuilder builder;
-    builder.Clear();
-    Writer writer(builder);
-    fbs::FinishMemoryEventBuffer(builder, writer.write(event));
-    const std::size_t table_bytes = builder.GetSize();
+    return encode(event, nullptr);
+}
 
-    const std::size_t bytes = event_header_bytes + std::max(table_bytes, writer.payload_bytes());
-    const bool fits = bytes <= limits::event_bytes_max;
-    std::vector<std::uint8_t> stored;
-    Flaw flaw;
-    if (fits) {
-        flaw = check(*fbs::GetMemoryEvent(builder.GetBufferPointer()));
-        std::array<std::uint8_t, event_header_bytes> header{};
-        header[0] = header_format;
-        put(header, 2, static_cast<std::uint16_t>(event.type()));
-        put(header, 4, schema_version_current);
-        stored.reserve(bytes);
-        stored.insert(stored.end(), header.begin(), header.end());
-        stored.insert(stored.end(), builder.GetBufferPointer(), builder.GetBufferPointer() + table_bytes);
-    }
-    if (table_bytes > builder_kept_bytes) builder.Reset();
-    if (!fits) return too_big(bytes);
-    if (flaw)
-        return Error{ErrorCode::invalid_argument,
-                     std::string(flaw.field) + " " + std::string(flaw.rule),
-                     {{"field", std::string(flaw.field)}}};
-    return EncodedEvent{event.memory_id, event.event_id, event.type(), std::move(stored)};
+Result<EncodedEvent> encode(const MemoryEvent& shell, const SealedPayload& sealed) {
+    return encode(shell, &sealed);
 }
 
 void stamp(std::span<std::uint8_t> stored, Version version, Timestamp recorded_at) {
@@ -325,24 +366,24 @@ Result<EventView> decode(Seq seq, std::string_view stored, EventArena& arena, co
     if (stored.size() - event_header_bytes >= FLATBUFFERS_MAX_BUFFER_SIZE) return damaged(seq, "it is too big");
 
     const std::span<const std::uint8_t> bytes = arena.copy(stored);
-    auto table = bytes.subspan(event_header_bytes);
-    for (auto from = header->schema_version; from < lifts.current; ++from) {
-        const Upcaster lift = lifts.find(header->type, from);
-        if (lift == nullptr)
-            return Error{ErrorCode::internal,
-                         "there is no upcaster for " + std::string(to_string(header->type)) + " of schema version " +
-                             std::to_string(from),
-                         {{"seq", std::to_string(seq.value)}}};
-        const auto lifted = lift(table);
-        if (!lifted) return damaged(seq, lifted.error().message);
-        table = arena.copy(chars(*lifted));
-    }
-    if (!verify(table)) return damaged(seq, "its table does not verify");
-    const auto* event = fbs::GetMemoryEvent(table.data());
-    if (static_cast<std::uint16_t>(event->body_type()) != static_cast<std::uint16_t>(header->type))
-        return damaged(seq, "header and body are of two types");
-    if (const Flaw flaw = check(*event)) return damaged(seq, std::string(flaw.field) + " " + std::string(flaw.rule));
-    return EventView(seq, header->version, header->recorded_at, header->type, event, bytes);
+    const auto event = read_table(seq, *header, bytes.subspan(event_header_bytes), arena, lifts);
+    if (!event) return event.error();
+    const auto payload = (*event)->sealed() == nullptr ? Payload::plain : Payload::sealed;
+    return EventView(seq, header->version, header->recorded_at, header->type, *event, bytes, payload);
+}
+
+Result<EventView> decode_sealed(const EventView& outer, std::string_view table, EventArena& arena) {
+    const auto header = read_header(chars(outer.stored()));
+    if (!header) return header.error();
+    const auto event = read_table(outer.seq(), *header, arena.copy(table), arena, upcasters());
+    if (!event) return event.error();
+    const EventView view(outer.seq(), outer.version(), outer.recorded_at(), outer.type(), *event, outer.stored(),
+                         Payload::plain);
+    const bool same = view.memory_id() == outer.memory_id() && view.event_id() == outer.event_id() &&
+                      view.project() == outer.project() && view.agent() == outer.agent() &&
+                      view.user() == outer.user() && view.session() == outer.session();
+    if (!same || (*event)->sealed() != nullptr) return damaged(outer.seq(), "what was sealed in it is another event");
+    return view;
 }
 
 }  // namespace annal

@@ -24,7 +24,8 @@
 
 namespace annal {
 
-struct Upcasters;  // upcasters.h
+struct SealedPayload;  // keystore.h
+struct Upcasters;      // upcasters.h
 
 inline constexpr std::size_t event_header_bytes = 32;
 inline constexpr std::uint16_t schema_version_current = 1;
@@ -41,6 +42,8 @@ struct EncodedEvent {
 // invalid_argument: a value that decode would not take back; details: field. The engine checks commands long before
 // this.
 Result<EncodedEvent> encode(const MemoryEvent& event);
+// An event whose table was sealed: `shell` has its ids and scope, and an empty body of its type.
+Result<EncodedEvent> encode(const MemoryEvent& shell, const SealedPayload& sealed);
 
 // Writes version (from 1) and recorded_at into the header of encoded bytes. decode takes no event without them.
 void stamp(std::span<std::uint8_t> stored, Version version, Timestamp recorded_at);
@@ -69,8 +72,12 @@ class EventArena {
 // a known one, fractions are 0..1, times are of the years 1970 to 9999, numbers are finite, an embedding has values. It
 // is not checked that text is UTF-8 or that metadata is JSON. data_loss: header, table or one of these is broken;
 // details: seq. unimplemented: a schema version newer than this build; details: seq, schema_version, supported.
+// A sealed event comes back as such: Payload::sealed.
 Result<EventView> decode(Seq seq, std::string_view stored, EventArena& arena);
 Result<EventView> decode(Seq seq, std::string_view stored, EventArena& arena, const Upcasters& lifts);
+// The event of a table that was sealed in `outer`: as decode would have it, in outer's place and with its stored bytes.
+// data_loss: also when it is not the same event of the same memory and scope.
+Result<EventView> decode_sealed(const EventView& outer, std::string_view table, EventArena& arena);
 
 // The header alone. data_loss: shorter than a header, or not one. A type that this build does not know is possible when
 // the schema version is newer than its own.

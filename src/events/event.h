@@ -147,13 +147,21 @@ struct MemoryEvent {
 class EventView {
  public:
     EventView(Seq seq, Version version, Timestamp recorded_at, EventType type, const fbs::MemoryEvent* table,
-              std::span<const std::uint8_t> stored)
-        : seq_(seq), version_(version), recorded_at_(recorded_at), type_(type), table_(table), stored_(stored) {}
+              std::span<const std::uint8_t> stored, Payload payload)
+        : seq_(seq),
+          version_(version),
+          recorded_at_(recorded_at),
+          type_(type),
+          payload_(payload),
+          table_(table),
+          stored_(stored) {}
 
     Seq seq() const { return seq_; }
     Version version() const { return version_; }
     Timestamp recorded_at() const { return recorded_at_; }
     EventType type() const { return type_; }
+    // Unless plain, the table has ids and scope, and an empty body.
+    Payload payload() const { return payload_; }
     const fbs::MemoryEvent& table() const { return *table_; }
     std::span<const std::uint8_t> stored() const { return stored_; }  // Header and table, as on disk.
 
@@ -173,6 +181,7 @@ class EventView {
     Version version_;
     Timestamp recorded_at_;
     EventType type_;
+    Payload payload_;
     const fbs::MemoryEvent* table_;
     std::span<const std::uint8_t> stored_;
 };

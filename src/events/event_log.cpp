@@ -1,6 +1,7 @@
 #include "event_log.h"
 
 #include "event_log_queue.h"
+#include "event_seal.h"
 #include "log_backup.h"
 #include "log_check.h"
 
@@ -48,7 +49,7 @@ void hash_bodies(AppendRequest& request) {
 }
 
 // What needs no order is done on the caller's thread.
-Result<AppendRequest> prepare(AppendBatch& batch) {
+Result<AppendRequest> prepare(AppendBatch& batch, Keystore* keystore) {
     if (batch.project.empty() || batch.project.size() > limits::name_characters_max ||
         batch.project.find('\0') != std::string_view::npos)
         return invalid("an append needs a project", "project", limits::name_characters_max);
@@ -61,10 +62,12 @@ Result<AppendRequest> prepare(AppendBatch& batch) {
     AppendRequest request;
     request.batch = &batch;
     for (const auto& item : batch.items) {
-        const auto& bytes = item.event->bytes;
+        auto& bytes = item.event->bytes;
         const std::string_view stored(reinterpret_cast<const char*>(bytes.data()), bytes.size());
         if (const auto header = read_header(stored); !header || header->type != item.event->type)
             return invalid("an event was not encoded", "items", limits::event_bytes_max);
+        if (keystore != nullptr && !batch.stamped_from)
+            if (auto sealed = seal(*keystore, *item.event); !sealed) return sealed.error();
         if (bytes.size() > limits::event_bytes_max)
             return too_large("bytes of one event", bytes.size(), limits::event_bytes_max);
         request.bytes += bytes.size();
@@ -97,7 +100,7 @@ class RocksEventLog final : public EventLog {
 
     Result<std::vector<Receipt>> append(AppendBatch batch) override {
         if (forked()) return after_fork();
-        auto request = prepare(batch);
+        auto request = prepare(batch, keystore_);
         if (!request) return request.error();
         if (auto done = commit(*request); !done) return done.error();
         if (request->error) return *request->error;
@@ -126,16 +129,20 @@ class RocksEventLog final : public EventLog {
 
     Status read(Seq after, const ReadLimits& limits, EventArena& arena, std::vector<EventView>& out) const override {
         if (forked()) return after_fork();
-        return committer_->with_store([&](const RocksStore& store) {
+        const auto before = out.size();
+        auto read = committer_->with_store([&](const RocksStore& store) {
             return store.read(after, head(), std::max<std::size_t>(limits.events_max, 1), limits.bytes_max, arena, out);
         });
+        return read ? open_all(std::span(out).subspan(before), arena) : read;
     }
 
     Status read_stream(std::string_view project, const MemoryId& stream, EventArena& arena,
                        std::vector<EventView>& out) const override {
         if (forked()) return after_fork();
-        return committer_->with_store(
+        const auto before = out.size();
+        auto read = committer_->with_store(
             [&](const RocksStore& store) { return store.read_stream(project, stream, head(), arena, out); });
+        return read ? open_all(std::span(out).subspan(before), arena) : read;
     }
 
     Result<Version> stream_version(std::string_view project, const MemoryId& stream) const override {
@@ -155,6 +162,24 @@ class RocksEventLog final : public EventLog {
             return invalid("there is no such node in a Merkle tree", "level", 62);
         if (auto there = check_size(Seq{(id.index + 1) << id.level}); !there) return there.error();
         return committer_->with_store([&](const RocksStore& store) { return store.tree_node(id); });
+    }
+
+    Status seal_with(Keystore& keystore) override {
+        const auto known = has_keystore();
+        if (!known) return known.error();
+        if (keystore.state() == KeystoreState::off) {
+            if (*known) return keystore_is_missing();
+        } else if (!*known) {
+            auto kept = committer_->with_store([](const RocksStore& store) { return store.keep_that_sealed(); });
+            if (!kept) return kept;
+        }
+        keystore_ = &keystore;
+        return Done{};
+    }
+
+    Result<bool> has_keystore() const override {
+        if (forked()) return after_fork();
+        return committer_->with_store([](const RocksStore& store) { return store.was_sealed(); });
     }
 
     void sign_with(SigningKey key) override { committer_->sign_with(std::move(key)); }
@@ -195,6 +220,7 @@ class RocksEventLog final : public EventLog {
     }
 
     std::string store_id() const override { return to_string(committer_->store_id()); }
+    std::array<std::uint8_t, 16> store_uuid() const override { return committer_->store_id(); }
     std::uint64_t epoch() const override { return committer_->epoch(); }
 
     std::uint64_t bytes_on_disk() const override {
@@ -213,6 +239,20 @@ class RocksEventLog final : public EventLog {
     bool forked() const { return process_generation() != opened_in_; }
     static Error after_fork() {
         return {ErrorCode::unavailable, "the store was opened before a fork: open it in the child, not before", {}};
+    }
+
+    static Error keystore_is_missing() {
+        return {
+            ErrorCode::data_loss,
+            "the log has sealed events, and the keystore with their keys is missing: restore it from its own backup",
+            {}};
+    }
+
+    Status open_all(std::span<EventView> events, EventArena& arena) const {
+        if (keystore_ == nullptr) return Done{};
+        for (auto& event : events)
+            if (auto opened = unseal(*keystore_, event, arena); !opened) return opened;
+        return Done{};
     }
 
     Status check_size(Seq size) const {
@@ -273,6 +313,7 @@ class RocksEventLog final : public EventLog {
     const EventLogOptions options_;
     const std::uint64_t opened_in_ = process_generation();
     rocksdb::FileLock* const lock_;
+    Keystore* keystore_ = nullptr;
     std::unique_ptr<LogCommitter> committer_;
     std::unique_ptr<CommitQueue> queue_;
 };

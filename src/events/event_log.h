@@ -31,6 +31,8 @@ class Env;
 
 namespace annal {
 
+class Keystore;
+
 struct EventLogOptions {
     std::filesystem::path directory{};
     bool create_if_missing = true;
@@ -44,7 +46,7 @@ struct EventLogOptions {
 
 struct AppendItem {
     ExpectedVersion expected;
-    EncodedEvent* event = nullptr;  // Stamped by the append.
+    EncodedEvent* event = nullptr;  // Sealed and stamped by the append.
 };
 
 // All of it or none. The items' events are of one project.
@@ -80,9 +82,10 @@ class EventLog {
 
     // conflict: a stream is not at the version expected, or the key was used for another request; details: memory_id,
     // expected, actual. already_exists: `absent` was expected of a stream that is there. `any` takes a stream that is
-    // not there as well as one that is. resource_exhausted: batch over its limit, or the disk nearly full. unavailable:
-    // the log can no longer be written (a failed fsync, a fork); reads go on. The outcome of a batch that was in flight
-    // then is unknown until reopen; the error says so.
+    // not there as well as one that is. resource_exhausted: batch over its limit, or the disk nearly full.
+    // permission_denied: an event has a user, and the keystore is locked. unavailable: the log can no longer be written
+    // (a failed fsync, a fork); reads go on. The outcome of a batch that was in flight then is unknown until reopen;
+    // the error says so.
     virtual Result<std::vector<Receipt>> append(AppendBatch batch) = 0;
 
     // What the key stood for, when it was used in this project: the receipts of then, each `replayed`; nullopt when it
@@ -95,6 +98,13 @@ class EventLog {
 
     // Blocks until head() > after, or the time is up, or close; returns head().
     virtual Seq wait_past(Seq after, std::chrono::milliseconds wait_max) = 0;
+
+    // From now on events of a user are sealed when they are appended, and opened when they are read: event_seal.h.
+    // Before anything is appended or read; until then what is sealed reads as sealed. `keystore` is this store's, and
+    // outlives the log. data_loss: it is off, but the log was given one that was not.
+    virtual Status seal_with(Keystore& keystore) = 0;
+    // Whether it ever was: then the keystore is to be found, not made.
+    virtual Result<bool> has_keystore() const = 0;
 
     // Appends to `out` the events of (after, head], in order, until `events_max` or `bytes_max` is reached (at least
     // one if there is one). data_loss: a gap, or bytes that fail their checks.
@@ -135,7 +145,8 @@ class EventLog {
                                   const std::function<bool(const Checked&)>& progress) const = 0;
 
     virtual std::string store_id() const = 0;  // A UUID, made when the log was.
-    virtual std::uint64_t epoch() const = 0;   // From 1; raised when a log goes on from an older state.
+    virtual std::array<std::uint8_t, 16> store_uuid() const = 0;
+    virtual std::uint64_t epoch() const = 0;  // From 1; raised when a log goes on from an older state.
     virtual std::uint64_t bytes_on_disk() const = 0;
 };
 

@@ -13,7 +13,7 @@ namespace {
 
 using StoreId = std::array<std::uint8_t, 16>;
 
-enum Secret : std::size_t { subject_hashes, tombstones, head_signing };  // Their order in the file.
+enum Secret : std::size_t { subject_hashes, tombstones };  // Their order in the file; a third place is reserved.
 
 template <class Integer>
 std::string little_endian(Integer value) {
@@ -201,12 +201,12 @@ Result<SealedPayload> Keystore::seal(const Subject& subject, std::string_view bo
 }
 
 Result<Unsealed> Keystore::unseal(const SealedPayload& sealed, std::string_view bound) const {
-    if (state_ != KeystoreState::unlocked) return Unsealed{Unsealed::State::sealed};
+    if (state_ != KeystoreState::unlocked) return Unsealed{Payload::sealed};
     PassingKey key;
     const auto found = unwrap(sealed.key, key);
     if (!found) return found.error();
-    if (!*found) return Unsealed{Unsealed::State::erased};
-    Unsealed unsealed{Unsealed::State::plain};
+    if (!*found) return Unsealed{Payload::erased};
+    Unsealed unsealed{Payload::plain};
     if (sealed.bytes.size() >= aead_tag_bytes) unsealed.payload.resize(sealed.bytes.size() - aead_tag_bytes);
     if (!aead_open(key.bytes, sealed.nonce, bound_payload(options_.store, sealed.key, bound),
                    unsigned_bytes(sealed.bytes),
@@ -340,14 +340,6 @@ Status Keystore::remove_others() {
 Result<Hash> Keystore::tombstone(std::string_view project, std::string_view value) const {
     if (state_ != KeystoreState::unlocked) return refusal();
     return keyed_hash<sizeof(Hash)>(secrets_->key(tombstones), project, value);
-}
-
-Result<SigningKey> Keystore::signing_key(std::string_view name) const {
-    if (state_ != KeystoreState::unlocked) return refusal();
-    PassingKey seed;
-    const auto secret = secrets_->key(head_signing);
-    std::copy(secret.begin(), secret.end(), seed.bytes.begin());
-    return SigningKey::from_seed(name, seed.bytes);
 }
 
 }  // namespace annal

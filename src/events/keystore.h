@@ -4,8 +4,7 @@
 //   root key    32 bytes that the host keeps (root_key.h); seals
 //   epoch key   one for all that is in force, new with every erasure; seals
 //   keys        one for each (project, subject), under a random id: seal payloads
-//   secrets     of the store, for its life: two keys of hashes, by which a subject is found and a value is known again,
-//               and the seed of the key that signs its tree heads
+//   secrets     of the store, for its life: two keys of hashes, by which a subject is found and a value is known again
 // All of it is bound to the store's UUID, its use and, for keys, to id and subject.
 //
 // What an erasure promises: once it returns, no file of the keystore's directory holds anything from which the key can
@@ -21,8 +20,8 @@
 #include "event_log_hash.h"
 #include "keystore_file.h"
 #include "root_key.h"
-#include "signed_head.h"
 
+#include <annal/memory.h>
 #include <annal/result.h>
 
 #include <atomic>
@@ -59,12 +58,7 @@ struct SealedPayload {
 };
 
 struct Unsealed {
-    enum class State {
-        plain,
-        sealed,  // The keystore is not unlocked.
-        erased,  // There is no such key: destroyed.
-    };
-    State state;
+    Payload state{};        // Sealed: the keystore is not unlocked. Erased: there is no such key.
     std::string payload{};  // Empty, unless plain.
 };
 
@@ -105,8 +99,6 @@ class Keystore {
 
     // By which a value is known again without being kept, within its project. `value` is normalised by the caller.
     Result<Hash> tombstone(std::string_view project, std::string_view value) const;
-    // The store's own, the same for its life. `name`: the origin of its tree heads.
-    Result<SigningKey> signing_key(std::string_view name) const;
 
  private:
     struct Keys;

@@ -13,7 +13,8 @@
 //       40    24  nonce of the next field
 //       64    48  epoch key, sealed with the root key
 //      112    24  nonce of the next field
-//      136   112  secrets of the store, sealed with the epoch key (keystore.cpp)
+//      136   112  secrets of the store, sealed with the epoch key (keystore.cpp); the last is
+//                                     reserved
 //      248   260  zero
 //      508     4  CRC-32C of bytes 0 to 507
 // Then blocks of six keys and 8 bytes of zeros, so that a key never lies across two sectors. A key:

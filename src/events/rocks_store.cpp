@@ -542,6 +542,21 @@ Status RocksStore::keep_signed_head(Seq size, std::string_view note) const {
     return Done{};
 }
 
+Result<bool> RocksStore::was_sealed() const {
+    std::string value;
+    const auto status = db_->Get({}, family(meta), "sealed", &value);
+    if (!status.ok() && !status.IsNotFound()) return to_error(status, "reading whether the log is sealed", on_message_);
+    return status.ok();
+}
+
+Status RocksStore::keep_that_sealed() const {
+    rocksdb::WriteOptions options;
+    options.sync = true;
+    const auto status = db_->Put(options, family(meta), "sealed", rocksdb::Slice("\1", 1));
+    if (!status.ok()) return to_error(status, "keeping that the log is sealed", on_message_);
+    return Done{};
+}
+
 void RocksStore::add_leaf(const Hash& event_hash) {
     completed_.clear();
     tree_.append(event_hash, completed_);

@@ -7,6 +7,7 @@
 //   idem     project, 0, SHA-256 of the key, first 16 bytes first seq (8), count (4), request hash (32)
 //   meta     "format", "store", "created"                   format version (4), UUID (16), recorded time in us (8)
 //            "head", size (8)                               a signed tree head (signed_head.h)
+//            "sealed"                                       1: a keystore was given to the log
 // The project, which is not empty and holds no 0, is part of every key of a stream or of "idem", so no lookup can cross
 // from one to another. What is written together is one batch, all of it or nothing.
 //
@@ -113,6 +114,9 @@ class RocksStore {
     Result<Seq> indexed() const;
     Status check_files(std::uint64_t after,
                        const std::function<bool(const TableFile& file, const Status& whole)>& visit) const;
+
+    Result<bool> was_sealed() const;
+    Status keep_that_sealed() const;  // Synced.
 
     // The one committer. add_* fill a batch that write() writes, all or nothing.
     void add_identity(const StoreIdentity& identity, Timestamp created);

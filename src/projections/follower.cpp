@@ -130,7 +130,7 @@ bool Follower::next_turn() {
             lock.lock();
             continue;
         }
-        if (paused_ || held_) {
+        if (paused_ || held_ || (sealed_ && !start_over_because_ && !space_->damaged())) {
             work_.wait(lock);
         } else if (pause_before_retry_ > milliseconds(0) && steady_clock::now() < retry_at_) {
             work_.wait_until(lock, retry_at_);
@@ -221,6 +221,7 @@ void Follower::start_over() {
     generation_ = generation;
     applied_ = Seq{0};
     quarantined_ = 0;
+    sealed_ = false;
     pause_before_retry_ = milliseconds(0);
     if (again) {
         note_ += (note_.empty() ? "" : "; ") + ("built anew: " + *start_over_because_);
@@ -252,6 +253,7 @@ void Follower::turn() {
     }
     if (start_over_because_) return start_over();
     if (auto got = guarded([&] { return read(); }); !got) return fail(got.error());
+    if (page_.events.front().payload() == Payload::sealed) return wait_for_key(page_.events.front());
     if (fold(page_.events, options_.tries_max)) pause_before_retry_ = milliseconds(0);
 }
 
@@ -266,6 +268,11 @@ Status Follower::read() {
     for (const auto& event : page_.events)
         if (event.seq() != Seq{++seq}) return Error{ErrorCode::data_loss, "the log has a gap", {}};
     if (page_.events.empty()) return Error{ErrorCode::data_loss, "the log ends before its head", {}};
+    const auto sealed = std::ranges::find(page_.events, Payload::sealed, &EventView::payload);
+    if (sealed != page_.events.end()) {  // What precedes it is folded first.
+        page_.events.erase(std::max(sealed, page_.events.begin() + 1), page_.events.end());
+        return Done{};
+    }
     if (end().value - seq >= read_ahead_min)
         next_ = std::async(std::launch::async, [this, after = Seq{seq}, page = std::move(spare_)]() mutable {
             if (!read_page(after, page)) page.events.clear();  // The error comes again when they are needed.
@@ -350,10 +357,20 @@ void Follower::fail(const Error& error) {
     publish();
 }
 
+void Follower::wait_for_key(const EventView& event) {
+    sealed_ = true;
+    error_ = "event " + std::to_string(event.seq().value) + " is sealed, and the store was opened without the root key";
+    tell("warning", "waits: " + error_);
+    drop_pages();
+    publish();
+}
+
 void Follower::publish() {
     auto state = State::running;
     if (paused_)
         state = State::stopped;
+    else if (sealed_)
+        state = State::sealed;
     else if (pause_before_retry_ > milliseconds(0))
         state = State::failed;
     else if (applied_ < rebuild_up_to_)

@@ -31,7 +31,7 @@ struct FollowerMonitor {
 
 class Follower {
  public:
-    enum class State { opening, running, rebuilding, stopped, failed };
+    enum class State { opening, running, rebuilding, stopped, failed, sealed };
 
     struct Published {
         Seq applied;
@@ -91,6 +91,7 @@ class Follower {
     bool quarantine(const EventView& event, const Error& error);
     bool commit(ViewBatch& batch, Seq applied, std::uint64_t quarantined);
     void fail(const Error& error);
+    void wait_for_key(const EventView& event);
     void publish();
     void tell(std::string_view level, const std::string& what) const;
     Checkpoint checkpoint(Seq applied, std::uint64_t generation) const;
@@ -111,6 +112,7 @@ class Follower {
     bool settled_ = false;
     bool paused_ = false;
     bool held_ = false;
+    bool sealed_ = false;  // The next event is; a locked keystore stays so until the store is closed.
     std::optional<std::string> start_over_because_;
     Seq rebuild_up_to_;                                // Until it is applied, the state is "rebuilding".
     std::chrono::milliseconds pause_before_retry_{0};  // 0: the last turn went well.

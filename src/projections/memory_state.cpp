@@ -80,7 +80,7 @@ bool changes_memory(EventType type) {
 }
 
 Status apply_event(std::optional<Memory>& state, const EventView& view) {
-    if (!changes_memory(view.type())) return Done{};
+    if (view.payload() != Payload::plain || !changes_memory(view.type())) return Done{};
     auto event = view.unpack();
     if (view.type() == EventType::memory_recorded) {
         if (state) return out_of_place(view, "the memory was recorded before");

@@ -184,7 +184,7 @@ Result<Fold::Staged*> Fold::staged(const EventView& event) {
 }
 
 Status Fold::apply(const EventView& event) {
-    if (!changes_memory(event.type())) return Done{};
+    if (event.payload() != Payload::plain || !changes_memory(event.type())) return Done{};
     const auto found = staged(event);
     if (!found) return found.error();
     auto& it = **found;

@@ -30,6 +30,8 @@ std::string_view to_string(Follower::State state) {
             return "stopped";
         case Follower::State::failed:
             return "failed";
+        case Follower::State::sealed:
+            return "sealed";
     }
     return "failed";
 }
@@ -157,8 +159,9 @@ class Runtime : public ProjectionRuntime {
                 least = std::min(least, published.applied);
                 if (published.applied >= seq) continue;
                 follower->wake();  // It need not wait for the watcher's turn.
-                const bool stuck =
-                    published.state == Follower::State::stopped || published.state == Follower::State::failed;
+                const bool stuck = published.state == Follower::State::stopped ||
+                                   published.state == Follower::State::failed ||
+                                   published.state == Follower::State::sealed;
                 if (behind == nullptr || (stuck && !hopeless)) behind = follower;
                 hopeless = hopeless || stuck;
             }
@@ -327,8 +330,9 @@ class Runtime : public ProjectionRuntime {
 
     static Error late(const Follower& follower, Seq seq) {
         const auto& published = follower.published();
-        return {ErrorCode::deadline_exceeded,
-                "a projection has not reached the event asked for",
+        const bool sealed = published.state == Follower::State::sealed;
+        return {sealed ? ErrorCode::unavailable : ErrorCode::deadline_exceeded,
+                "a projection has not reached the event asked for" + (sealed ? ": " + published.error : std::string()),
                 {{"projection", std::string(follower.projector().name())},
                  {"applied_seq", std::to_string(published.applied.value)},
                  {"min_seq", std::to_string(seq.value)},
@@ -397,6 +401,8 @@ class Runtime : public ProjectionRuntime {
             const auto& published = follower.published();
             if (published.state == Follower::State::failed)
                 return Error{ErrorCode::unavailable, "the replay failed: " + published.error, {}};
+            if (published.state == Follower::State::sealed)
+                return Error{ErrorCode::unavailable, "the replay goes no further: " + published.error, {}};
             if (published.applied != told && progress) {
                 told = published.applied;
                 lock.unlock();

@@ -65,7 +65,7 @@ class ProjectionRuntime {
 
     // Until the projector named (all of them when empty) has applied `seq`; returns what it has applied, the least of
     // all. deadline_exceeded: not in time; details: projection, applied_seq, state. A stopped or failed one answers at
-    // once.
+    // once. So does one whose next event is sealed: unavailable, until the store is opened with the root key.
     virtual Result<Seq> wait_for(std::string_view projector, Seq seq, std::chrono::milliseconds wait_max) = 0;
     virtual Seq applied(std::string_view projector) const = 0;
 

@@ -317,6 +317,7 @@ class Index final : public TextIndex {
 
     // Null: the event changes no text.
     Result<TextProject*> writer(const EventView& event) {
+        if (event.payload() != Payload::plain) return nullptr;
         switch (event.type()) {
             case EventType::memory_recorded:
             case EventType::memory_revised:

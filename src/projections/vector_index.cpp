@@ -251,6 +251,7 @@ Status Index::apply(std::span<const EventView> events, ViewBatch& batch) {
 }
 
 Status Index::fold(const EventView& event, ViewBatch& batch) {
+    if (event.payload() != Payload::plain) return Done{};
     switch (event.type()) {
         case EventType::memory_recorded:
             return record(event, batch);

@@ -166,13 +166,33 @@ HistoryEntry to_history_entry(const EventView& event) {
     entry.event_id = event.event_id();
     entry.type = to_string(event.type());
     entry.recorded_at = event.recorded_at();
-    entry.changes = std::visit(Changes{}, unpacked.body).dump();
+    entry.changes = event.payload() == Payload::plain ? std::visit(Changes{}, unpacked.body).dump()
+                                                      : Json{{to_string(event.payload()), true}}.dump();
     entry.actor = std::move(unpacked.actor);
     entry.source = std::move(unpacked.source);
     entry.reason = std::move(unpacked.reason);
     entry.correlation_id = std::move(unpacked.correlation_id);
     entry.causation_id = std::move(unpacked.causation_id);
     return entry;
+}
+
+void mask(HistoryEntry& entry) {
+    entry.actor.clear();
+    entry.source = {};
+    entry.reason.clear();
+    entry.correlation_id.clear();
+    entry.causation_id.clear();
+    entry.changes = R"({"sealed":true})";
+}
+
+void mask(Memory& memory) {
+    memory.content.clear();
+    memory.tags.clear();
+    memory.metadata = "null";
+    memory.fields = empty_fields(memory.kind());
+    memory.actor.clear();
+    memory.source = {};
+    memory.payload = Payload::sealed;
 }
 
 }  // namespace annal

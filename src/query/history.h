@@ -8,6 +8,7 @@
 namespace annal {
 
 // Who, when, why, on what evidence; `changes` is a JSON object of what the event carries.
+// Of one that is sealed or erased, only that it is.
 HistoryEntry to_history_entry(const EventView& event);
 
 // What differs of what a caller may read of a memory, in the order `get` shows it. Its seq, version and time of change
@@ -16,5 +17,9 @@ std::vector<FieldChange> differences(const Memory& was, const Memory& is);
 
 // What became of a memory; nullopt: nothing a caller may read. `was`: nullopt before it was recorded.
 std::optional<DiffEntry> difference(const std::optional<Memory>& was, Memory is);
+
+// What remains of a user's while the keystore is locked, also where it was stored in the clear.
+void mask(HistoryEntry& entry);
+void mask(Memory& memory);
 
 }  // namespace annal

@@ -151,13 +151,15 @@ Result<SearchAnswer> search(const SearchSources& sources, const SearchRequest& r
     if (by_text) answer.seq = std::min(answer.seq, arms.text_applied());
     if (*vector) answer.seq = std::min(answer.seq, sources.vectors.applied());
 
-    // An index may be an event ahead of the memories: what is gone there is dropped here, and the arms asked for more.
+    // An index may be an event ahead of the memories: what is gone there is dropped here, as is what may not be shown,
+    // and the arms asked for more.
     for (std::size_t wanted = request.limit;; wanted *= 2) {
         const bool fused = by_text && *vector;
         const std::size_t depth = fused ? std::max(wanted, ranking::fusion_depth) : wanted;
         std::vector<TextHit> texts;
         std::vector<VectorHit> vectors;
         std::vector<std::string> degraded;
+        bool left_out = false;
         if (by_text) {
             auto hits = arms.text(depth);
             if (!hits) return hits.error();
@@ -186,9 +188,16 @@ Result<SearchAnswer> search(const SearchSources& sources, const SearchRequest& r
         if (!states) return states.error();
 
         answer.hits.clear();
-        for (std::size_t i = 0; i < ordinals.size() && answer.hits.size() < request.limit; ++i)
-            if (auto& memory = (*states)[i])
-                answer.hits.push_back({std::move(*memory), candidates[i].score, std::move(candidates[i].parts)});
+        for (std::size_t i = 0; i < ordinals.size() && answer.hits.size() < request.limit; ++i) {
+            auto& memory = (*states)[i];
+            if (!memory) continue;
+            if (sources.without_users && !memory->scope.user.empty()) {
+                left_out = true;
+                continue;
+            }
+            answer.hits.push_back({std::move(*memory), candidates[i].score, std::move(candidates[i].parts)});
+        }
+        if (left_out) degraded.push_back("memories of users are left out: the store was opened without its root key");
         if (answer.hits.size() == request.limit || exhausted) {
             answer.degraded.insert(answer.degraded.end(), degraded.begin(), degraded.end());
             return answer;

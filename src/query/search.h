@@ -19,6 +19,7 @@ struct SearchSources {  // Borrowed for the call.
     const TextIndex& texts;
     const VectorIndex& vectors;
     Embedder* embedder = nullptr;
+    bool without_users = false;  // Leaves out memories whose scope has a user, and says so.
 };
 
 // `request` is checked; `vector` is its vector at unit length, or null. `as_of`: what its moment stands for, applied by

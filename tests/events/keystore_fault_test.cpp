@@ -112,11 +112,11 @@ std::unique_ptr<Keystore> open_with_any(const std::filesystem::path& directory, 
 void check_keystore(const std::filesystem::path& directory, const Told& told) {
     auto keystore = open_with_any(directory, told);
     CHECK(files_in(directory).size() == 1);
-    std::map<SubjectKeyId, Unsealed::State> states;
+    std::map<SubjectKeyId, Payload> states;
     for (const auto& payload : told.payloads) {
         const auto unsealed = keystore->unseal(payload.sealed, "event");
         if (!unsealed) FAIL("a payload of " << payload.name << ": " << unsealed.error().message);
-        const bool plain = unsealed->state == Unsealed::State::plain;
+        const bool plain = unsealed->state == Payload::plain;
         if (plain && unsealed->payload != payload.name) FAIL("another payload than " << payload.name << "'s");
         if (plain && told.erased.count(payload.sealed.key) != 0) FAIL(payload.name << " was erased, and is back");
         if (!plain && told.in_doubt.count(payload.sealed.key) == 0) FAIL(payload.name << " is lost");
@@ -130,7 +130,7 @@ void check_keystore(const std::filesystem::path& directory, const Told& told) {
     REQUIRE(sealed);
     const Subject goes_on{"shop", "goes on"};
     CHECK(keystore->erase({&goes_on, 1}));
-    CHECK(keystore->unseal(*sealed, "event")->state == Unsealed::State::erased);
+    CHECK(keystore->unseal(*sealed, "event")->state == Payload::erased);
 }
 
 // Another process finds what the first one left, its last key maybe, and seals with it.

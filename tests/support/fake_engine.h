@@ -126,6 +126,7 @@ class FakeEngine final : public Engine {
                                 const std::function<void(std::string_view, std::uint64_t, std::uint64_t)>&) override {
         return no();
     }
+    Status change_root_key(const std::filesystem::path&) override { return no(); }
 
  private:
     static Error no() { return {ErrorCode::unimplemented, "not in the fake", {}}; }

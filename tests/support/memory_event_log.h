@@ -86,6 +86,9 @@ class MemoryEventLog final : public EventLog {
         return Version{found == versions_.end() ? 0 : found->second};
     }
 
+    Status seal_with(Keystore&) override { return not_here(); }
+    Result<bool> has_keystore() const override { return false; }
+
     Result<Hash> root(Seq) const override { return not_here(); }
     Result<Hash> tree_node(MerkleNodeId) const override { return not_here(); }
     void sign_with(SigningKey) override {}
@@ -102,6 +105,7 @@ class MemoryEventLog final : public EventLog {
     }
 
     std::string store_id() const override { return store_id_; }
+    std::array<std::uint8_t, 16> store_uuid() const override { return {}; }
     std::uint64_t epoch() const override { return epoch_; }
     std::uint64_t bytes_on_disk() const override { return 0; }
 
@@ -112,7 +116,7 @@ class MemoryEventLog final : public EventLog {
     }
 
  private:
-    static Error not_here() { return {ErrorCode::unimplemented, "a log in memory proves nothing", {}}; }
+    static Error not_here() { return {ErrorCode::unimplemented, "a log in memory seals and proves nothing", {}}; }
     static constexpr std::int64_t first_recorded_us = 1'790'000'000'000'000;
 
     const std::string store_id_;
