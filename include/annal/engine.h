@@ -350,6 +350,7 @@ class Engine {
     static Result<std::unique_ptr<Engine>> open(EngineOptions options);
     virtual ~Engine() = default;  // Finishes what is acknowledged, saves snapshots, closes.
 
+    // Of every write: permission_denied: the memory is a user's, and the store is locked.
     virtual Result<Receipt> record(const RecordRequest& request) = 0;
     // One atomic append: all of them or none; one idempotency key, the first request's.
     virtual Result<std::vector<Receipt>> record_batch(std::span<const RecordRequest> requests) = 0;

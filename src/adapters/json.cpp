@@ -110,6 +110,7 @@ Json to_json(const Memory& memory) {
         json["embedding_model"] = memory.embedding_model;
         json["embedding_dimension"] = memory.embedding_dimension;
     }
+    if (memory.payload != Payload::plain) json["payload"] = to_string(memory.payload);
     return json;
 }
 
@@ -198,6 +199,8 @@ Json to_json(const EngineStatus& status) {
             {"epoch", status.epoch},
             {"log_bytes", status.log_bytes},
             {"views_bytes", status.views_bytes},
+            {"sealing", status.sealing},
+            {"sealing_reason", status.sealing_reason},
             {"projections", std::move(projections)},
             {"counts", std::move(counts)},
             {"scrub", std::move(scrub)}};

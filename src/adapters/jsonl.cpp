@@ -172,6 +172,10 @@ Result<ExportReport> export_jsonl(Engine& engine, const Scope& scope, const Read
         if (!page) return page.error();
         if (report.exported == 0) report.seq = page->seq;
         for (const auto& memory : page->memories) {
+            if (memory.payload != Payload::plain)
+                return Error{ErrorCode::permission_denied,
+                             "memories of users are sealed, and the store was opened without its root key",
+                             {{"memory_id", to_string(memory.id)}}};
             if (auto ok = write(to_text(to_json(memory)) + '\n'); !ok) return ok.error();
             ++report.exported;
         }

@@ -55,7 +55,8 @@ struct ExportReport {
     Seq seq;  // What the first page reflects.
 };
 
-// The live memories of `scope`, oldest first. `write` is given one line at a time, with its end of line.
+// The live memories of `scope`, oldest first. permission_denied: one is sealed. `write` is given one line at a time,
+// with its end of line.
 Result<ExportReport> export_jsonl(Engine& engine, const Scope& scope, const ReadOptions& read,
                                   const std::function<Status(std::string_view line)>& write,
                                   const std::function<void(std::uint64_t exported)>& progress = {});

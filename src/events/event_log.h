@@ -107,7 +107,8 @@ class EventLog {
     virtual Result<bool> has_keystore() const = 0;
 
     // Appends to `out` the events of (after, head], in order, until `events_max` or `bytes_max` is reached (at least
-    // one if there is one). data_loss: a gap, or bytes that fail their checks.
+    // one if there is one). A sealed one is opened, or says that it cannot be: EventView::payload(). data_loss: a gap,
+    // or bytes that fail their checks.
     struct ReadLimits {
         std::size_t events_max = 1024;
         std::size_t bytes_max = std::size_t{4} << 20;

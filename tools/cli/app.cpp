@@ -30,6 +30,9 @@ void add_global_flags(CLI::App& app, Context& context) {
     app.add_flag("--json", context.json, "One JSON object instead of text for people");
     app.add_option("--embedder", context.embedder, "Where vectors come from: none (the caller) or hashing")
         ->capture_default_str();
+    app.add_option("--root-key-file", context.root_key_file,
+                   "The root key of what is sealed, outside of the store; or ANNAL_ROOT_KEY holds it")
+        ->envname("ANNAL_ROOT_KEY_FILE");
     app.add_option("--wait", context.wait_s, "Seconds a read waits to see all that was written")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 86400.0));
@@ -54,6 +57,7 @@ int parse_and_run(int argc, char** argv) {
     add_operate_commands(app, context);
     add_audit_commands(app, context);
     add_backup_commands(app, context);
+    add_key_commands(app, context);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& asked) {  // --help, --version

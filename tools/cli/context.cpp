@@ -23,6 +23,8 @@ Result<std::unique_ptr<Engine>> Context::open(EngineOptions options) const {
         options.embedder = make_hashing_embedder();
     else if (embedder != "none")
         return Error{ErrorCode::invalid_argument, "--embedder must be none or hashing", {{"field", "--embedder"}}};
+    options.root_key_file = root_key_file;
+    options.root_key_variable = "ANNAL_ROOT_KEY";
     options.on_message = [as_json = json](std::string_view level, std::string_view message) {
         if (level == "info" || level == "debug") return;
         const std::string line = as_json ? to_text({{"log", {{"level", level}, {"message", message}}}})
@@ -32,7 +34,7 @@ Result<std::unique_ptr<Engine>> Context::open(EngineOptions options) const {
     auto engine = Engine::open(std::move(options));
     if (engine) return engine;
     Error error = engine.error();
-    if (error.code == ErrorCode::not_found)
+    if (error.code == ErrorCode::not_found && error.details.count("reason") == 0)
         error.message += "; `annal remember` and `annal import` make one, --store or ANNAL_STORE name another";
     return error;
 }

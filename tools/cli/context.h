@@ -21,6 +21,7 @@ struct Context {
     std::string store = "memory";
     Scope scope{.project = "default", .agent = {}, .user = {}, .session = {}};
     std::string embedder = "none";
+    std::string root_key_file;
     double wait_s = 60;
     bool json = false;
     bool store_given = false;  // On the command line, not by the environment or default.
@@ -53,5 +54,6 @@ void add_move_commands(CLI::App& app, Context& context);     // import, export, 
 void add_operate_commands(CLI::App& app, Context& context);  // log, status, rebuild, verify
 void add_audit_commands(CLI::App& app, Context& context);    // audit head, keys, prove, consistency
 void add_backup_commands(CLI::App& app, Context& context);   // backup, restore-backup
+void add_key_commands(CLI::App& app, Context& context);      // key new, change
 
 }  // namespace annal::cli

@@ -211,10 +211,12 @@ std::string describe(const Engine::LogEntry& entry) {
 }
 
 std::string describe(const EngineStatus& status) {
-    std::string text = table({{"head seq", std::to_string(status.head_seq.value)},
-                              {"store", clean(status.store_id)},
-                              {"log", bytes_text(status.log_bytes)},
-                              {"views", bytes_text(status.views_bytes)}});
+    std::string text =
+        table({{"head seq", std::to_string(status.head_seq.value)},
+               {"store", clean(status.store_id)},
+               {"log", bytes_text(status.log_bytes)},
+               {"views", bytes_text(status.views_bytes)},
+               {"sealing", clean(status.sealing_reason.empty() ? status.sealing : status.sealing_reason)}});
     std::vector<std::vector<std::string>> rows{{"projection", "version", "generation", "applied", "lag", "state"}};
     for (const auto& projection : status.projections)
         rows.push_back({projection.name, std::to_string(projection.version), std::to_string(projection.generation),
