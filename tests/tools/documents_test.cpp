@@ -19,7 +19,8 @@ TEST_CASE("the README shows the example that is compiled and run", "[tools]") {
 }
 
 TEST_CASE("every file the documents link to is there", "[tools]") {
-    for (const char* name : {"README.md", "CONTRIBUTING.md", "examples/README.md", "docs/audit.md", "docs/operations.md", "CHANGELOG.md"}) {
+    for (const char* name : {"README.md", "CONTRIBUTING.md", "examples/README.md", "docs/audit.md",
+                             "docs/operations.md", "CHANGELOG.md"}) {
         const std::string text = read_file(source / name);
         REQUIRE_FALSE(text.empty());
         for (std::size_t at = text.find("]("); at != std::string::npos; at = text.find("](", at + 2)) {
