@@ -219,9 +219,10 @@ Result<BackupInfo> make_log(const Description& backup, const fs::path& draft, Cl
 
 }  // namespace
 
-Result<BackupInfo> make_backup(const LogToBackUp& log, const fs::path& directory, std::size_t keep,
+Result<BackupInfo> make_backup(const LogToBackUp& log, const fs::path& into, std::size_t keep,
                                const BackupProgress& progress) {
     auto& files = files_of(log.env);
+    const fs::path directory = fs::absolute(into);  // A copy is opened by its absolute path alone.
     if (auto made = create_directories(files, directory); !made) return made.error();
     const auto lock = DirectoryLock::take(files, directory);
     if (!lock) return lock.error();

@@ -166,6 +166,18 @@ TEST_CASE("a backup that was not called good is not restored, and the next run r
     CHECK(std::distance(begin(copies), end(copies)) == 2);
 }
 
+TEST_CASE("a directory of backups may be named from where the process is", "[events][backup]") {
+    TempDir dir;
+    auto log = open(dir.path() / "log");
+    append_some(*log, 3);
+    const auto backups = fs::relative(dir.path() / "backups");
+    REQUIRE(backups.is_relative());
+    back_up(*log, backups);
+    append_some(*log, 3);
+    CHECK(back_up(*log, backups).seq == Seq{6});
+    CHECK(restore(backups, fs::relative(dir.path() / "restored"))->seq == Seq{6});
+}
+
 TEST_CASE("a copy that is whole, but of another history, is refused", "[events][backup]") {
     TempDir dir;
     for (const auto* name : {"log", "fork"}) {

@@ -198,8 +198,9 @@ std::string describe(const std::vector<HistoryEntry>& history) {
 std::string describe(const DiffEntry& entry) {
     const auto& memory = entry.memory;
     std::string text(diff_kind_names[static_cast<std::size_t>(entry.kind)]);
-    text += "  " + headline(memory) + "  v" + std::to_string(entry.from_version.value) + " -> v" +
-            std::to_string(memory.version.value) + '\n';
+    text += "  " + headline(memory) + "  ";
+    if (entry.from_version != Version{}) text += "v" + std::to_string(entry.from_version.value) + " -> ";
+    text += "v" + std::to_string(memory.version.value) + '\n';
     return text + (entry.differences.empty() ? content_line(memory.content) : difference_lines(entry.differences));
 }
 
