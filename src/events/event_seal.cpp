@@ -7,25 +7,10 @@
 namespace annal {
 namespace {
 
+// What tells of a user's memories; not what the store must be able to read when the key is gone.
 bool is_sealed(EventType type) {
-    switch (type) {
-        case EventType::memory_recorded:
-        case EventType::memory_revised:
-        case EventType::memory_reinforced:
-        case EventType::claim_promoted:
-        case EventType::confidence_changed:
-        case EventType::memory_verified:
-        case EventType::memory_superseded:
-        case EventType::memory_forgotten:
-        case EventType::memory_restored:
-        case EventType::memory_recalled:
-            return true;
-        case EventType::erasure_requested:
-        case EventType::erasure_completed:
-        case EventType::policy_changed:
-            return false;
-    }
-    return false;
+    return type != EventType::erasure_requested && type != EventType::erasure_completed &&
+           type != EventType::policy_changed;
 }
 
 template <std::size_t... i>

@@ -140,7 +140,6 @@ class RocksStore {
     static void add_row(StreamRows& to, std::string_view project, const MemoryId& stream, Version version, Seq seq,
                         EventType type);
     Status clear_index();
-    Result<Seq> load_tree();
     Status write_beside(rocksdb::WriteBatch& batch);
     Status read_version(const MemoryId& stream, Version version, Seq seq, EventArena& arena,
                         std::vector<EventView>& out) const;

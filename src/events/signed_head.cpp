@@ -1,6 +1,7 @@
 #include "signed_head.h"
 
 #include "base64.h"
+#include "hex.h"
 #include "merkle_tree.h"
 
 #include <openssl/evp.h>
@@ -178,13 +179,7 @@ Result<VerifierKey> VerifierKey::parse(std::string_view text) {
 }
 
 std::string VerifierKey::text() const {
-    static constexpr std::string_view digits = "0123456789abcdef";
-    std::string text = name_ + '+';
-    for (const auto byte : id_) {
-        text += digits[byte >> 4];
-        text += digits[byte & 15];
-    }
-    return text + '+' + to_base64(ed25519_type + std::string(view(key_)));
+    return name_ + '+' + to_hex(id_) + '+' + to_base64(ed25519_type + std::string(view(key_)));
 }
 
 bool VerifierKey::verifies(std::string_view text, std::string_view signature) const {

@@ -7,6 +7,8 @@
 #include "memory_row.h"
 #include "memory_state.h"
 
+#include "events/hex.h"
+
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -398,12 +400,7 @@ Result<std::string> StoredMemoryView::digest() const {
     std::array<unsigned char, 32> hash{};
     ok = ok && EVP_DigestFinal_ex(context.get(), hash.data(), nullptr) == 1;
     if (!ok) return Error{ErrorCode::internal, "SHA-256 is not to be had from the crypto library", {}};
-    std::string hex;
-    for (const auto byte : hash) {
-        hex.push_back("0123456789abcdef"[byte >> 4]);
-        hex.push_back("0123456789abcdef"[byte & 15]);
-    }
-    return hex;
+    return to_hex(hash);
 }
 
 }  // namespace

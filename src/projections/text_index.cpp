@@ -3,6 +3,8 @@
 #include "block_past.h"
 #include "text_project.h"
 
+#include "events/hex.h"
+
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -242,10 +244,7 @@ class Index final : public TextIndex {
         unsigned char bytes[EVP_MAX_MD_SIZE];
         unsigned size = 0;
         EVP_DigestFinal_ex(hash.get(), bytes, &size);
-        static constexpr std::string_view digits = "0123456789abcdef";
-        std::string hex;
-        for (unsigned i = 0; i < size; ++i) hex.append({digits[bytes[i] >> 4], digits[bytes[i] & 15]});
-        return hex;
+        return to_hex({bytes, size});
     }
 
     std::unique_ptr<Reader> reader(std::string_view project, std::optional<Seq> as_of) const override {

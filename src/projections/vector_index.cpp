@@ -6,6 +6,8 @@
 
 #include "memory_event_generated.h"
 
+#include "events/hex.h"
+
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -49,10 +51,7 @@ class Digest {
         std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
         unsigned size = 0;
         EVP_DigestFinal_ex(context_.get(), hash.data(), &size);
-        std::string text;
-        for (unsigned i = 0; i < size; ++i)
-            for (const int shift : {4, 0}) text.push_back("0123456789abcdef"[hash[i] >> shift & 15]);
-        return text;
+        return to_hex(std::span(hash).first(size));
     }
 
  private:
