@@ -1,6 +1,8 @@
 // What a paired benchmark prints: for each row our figure, the peer's, their ratio and the bar it is held to.
 #pragma once
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -14,6 +16,19 @@ double seconds_of(Work&& work) {
     const auto start = std::chrono::steady_clock::now();
     work();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Of the calling thread.
+template <class Work>
+double cpu_seconds_of(Work&& work) {
+    const auto now = [] {
+        timespec time{};
+        ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+        return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+    };
+    const auto start = now();
+    work();
+    return now() - start;
 }
 
 inline double median(std::vector<double> values) {

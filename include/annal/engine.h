@@ -2,7 +2,8 @@
 // projections of the log.
 // Threads:    every method may be called from any thread. After fork(), the child gets `unavailable` from every call:
 //             open after fork.
-// Ownership:  one process owns a store at a time; a second open gets `already_exists`.
+// Ownership:  one process owns a store at a time; a second open gets `already_exists`. Close an engine before main
+//             returns: what its threads use does not outlive objects of static storage.
 // Durability: a write returns when its events are on disk (`synced`), or handed to the operating system (`buffered`).
 // Order:      a read sees what its projections have applied. Pass a receipt's seq as `min_seq` to see your own write;
 //             every answer says which seq it reflects.
@@ -79,7 +80,8 @@ struct RecordRequest {
     std::optional<Timestamp> valid_to{};
     std::optional<Timestamp> expires_at{};
     std::optional<Embedding> embedding{};
-    std::optional<MemoryId> memory_id{};  // Made when unset. already_exists when the store has it.
+    // Made when unset. already_exists when the store has it. UUIDs of version 8 are the engine's own.
+    std::optional<MemoryId> memory_id{};
     WriteContext context{};
 };
 
@@ -137,7 +139,7 @@ struct ReadOptions {
     std::optional<AsOf> as_of{};               // Unset: the newest state.
 };
 
-enum class SearchMode : std::uint8_t { hybrid, text, vector };
+enum class SearchMode : std::uint8_t { hybrid, text, vector };  // Stored numbers: never change one.
 inline constexpr std::array<std::string_view, 3> search_mode_names{"hybrid", "text", "vector"};
 
 struct SearchRequest {
@@ -150,6 +152,9 @@ struct SearchRequest {
     Seq min_seq{};
     std::chrono::milliseconds wait_max{5000};
     std::optional<AsOf> as_of{};
+    // Set: the hits are context of that run of an agent, and the log says so from now on, as by recall(). At most
+    // limits::recall_memories_max of them. A search without hits leaves nothing.
+    std::string run_id{};
 };
 
 struct HitParts {  // Why a hit is where it is. Ranks count from 1; 0: not among that arm's candidates.
@@ -175,6 +180,105 @@ struct SearchAnswer {
     std::vector<Hit> hits{};              // Best first; ties by created_seq.
     Seq seq{};                            // All projections asked have applied this much.
     std::vector<std::string> degraded{};  // What was not at its best, in words: empty when all was.
+    // The last of the events that say what the run was given; Seq{0}: there are none. That they could not be written is
+    // in `degraded`, and no error: who asked has his answer.
+    Seq recalled_seq{};
+};
+
+// What a host gives to a run of an agent, when it is not all that a search found and nothing else.
+struct RecalledMemory {
+    MemoryId memory_id{};
+    std::uint32_t rank = 0;  // From 1: its place in what was found.
+    double score = 0;        // Finite.
+};
+struct RecallRequest {
+    Scope scope{};         // The run's: who may see this is whose scope contains it. All memories are of it.
+    std::string run_id{};  // The host's name for the run; the same with each of its requests.
+    std::string actor{};   // The scope's agent or user when empty.
+    std::string query{};   // What they were given for.
+    std::vector<RecalledMemory> memories{};  // 1 to limits::recall_memories_max, each once, in the order given.
+    // What was read: an answer's `seq`, or the head when unset. invalid_argument when a memory was not there yet.
+    std::optional<Seq> as_of{};
+    std::optional<SearchMode> mode{};  // How they were found, if by a search.
+    bool by_vector = false;            // Its query had a vector.
+};
+
+// That a memory was given to a run. Unless it is plain, only what is before `memory_id` is set, and the scope has the
+// user whose key it is sealed under.
+struct Recall {
+    Seq seq{};
+    Timestamp recorded_at{};
+    Scope scope{};  // The run's.
+    Payload payload = Payload::plain;
+    MemoryId memory_id{};
+    Seq together{};  // The same for all that was given together.
+    std::string run_id{};
+    std::string actor{};
+    std::string query{};
+    std::uint32_t rank = 0;
+    double score = 0;
+    Seq as_of{};  // The memory was given as it was then.
+    std::optional<SearchMode> mode{};
+    bool by_vector = false;
+};
+
+struct RecallsRequest {
+    Scope scope{};
+    MemoryId memory_id{};
+    std::size_t limit = 100;      // Recalls looked at, 1..1000; those that the scope does not contain are not shown.
+    std::optional<Seq> before{};  // Go on from a page's `next`.
+    ReadOptions read{};
+};
+struct RecallsAnswer {
+    std::vector<Recall> recalls{};  // Newest first.
+    std::optional<Seq> next{};      // Unset at the end.
+    Seq seq{};
+};
+
+// What became of a memory since it was, or was not, given.
+enum class SinceThen : std::uint8_t { same, changed, superseded, forgotten, gone };
+inline constexpr std::array<std::string_view, 5> since_then_names{"same", "changed", "superseded", "forgotten", "gone"};
+
+struct RunMemory {
+    MemoryId memory_id{};
+    std::uint32_t rank = 0;  // As recorded; of one that was not given, in the search that was made again.
+    double score = 0;
+    HitParts parts{};                // Of the search that was made again, if that found it.
+    std::optional<Memory> memory{};  // As it was then; nullopt: it was erased.
+    SinceThen since{};
+};
+
+// What a run was given together.
+struct RunContext {
+    Seq seq{};  // Of the first event that says so, of those that can be read.
+    Timestamp recorded_at{};
+    Scope scope{};  // The run's.
+    std::string actor{};
+    std::string query{};
+    std::optional<SearchMode> mode{};
+    bool by_vector = false;
+    Seq as_of{};
+    std::vector<RunMemory> given{};  // In the order given.
+    // What the same search finds beside them as of then, best first. The filter of then is not known: what it kept out
+    // is here.
+    std::vector<RunMemory> not_given{};
+    std::vector<std::string> degraded{};  // In what the search that was made again differs.
+};
+
+struct ExplainRequest {
+    Scope scope{};
+    std::string run_id{};
+    std::size_t not_given_max = 10;  // For each context, 0..1000. 0: nothing is searched again.
+    std::size_t limit = 20;          // Contexts, 1..100.
+    std::optional<Seq> after{};      // Go on from a page's `next`.
+    ReadOptions read{};
+};
+struct RunAnswer {
+    std::vector<RunContext> contexts{};  // Oldest first.
+    std::uint64_t erased = 0;            // More memories that were given: what says so of them was erased,
+    std::uint64_t sealed = 0;            // or cannot be read, since the store is locked.
+    std::optional<Seq> next{};           // Unset at the end.
+    Seq seq{};
 };
 
 enum class ListOrder : std::uint8_t { newest_first, oldest_first, confidence };  // By created_seq; or highest first.
@@ -290,17 +394,49 @@ struct VerifyReport {
     }
 };
 
+// What of the log was moved to its archive.
+struct ArchiveStatus {
+    Seq archived_seq{};       // Up to this event; Seq{0}: nothing.
+    Timestamp recorded_at{};  // Of that event.
+    std::uint64_t segments = 0;
+    std::uint64_t bytes = 0;             // Of their files.
+    std::vector<std::string> missing{};  // Files that are not where they are looked for: their events cannot be read.
+};
+
 struct EngineStatus {
     Seq head_seq{};
     std::string store_id{};
     std::uint64_t epoch = 0;  // Of the log: from 1; raised when it goes on from an older state.
     std::uint64_t log_bytes = 0;
     std::uint64_t views_bytes = 0;
+    ArchiveStatus archive{};
     std::vector<ProjectionStatus> projections{};
     ScrubStatus scrub{};
     std::vector<std::pair<std::string, std::uint64_t>> counts{};  // Live memories by kind.
     std::string sealing{};                                        // off, locked, unlocked: docs/sealing.md
     std::string sealing_reason{};                                 // Why it is not unlocked.
+    std::uint64_t unfinished_erasures = 0;                        // Begun, and interrupted: erase again, or reopen.
+};
+
+// Whose memories are to be gone for good: of one user in one project.
+struct EraseRequest {
+    std::string project{};
+    std::string user{};
+    std::string actor{};   // Who asks; the user when empty.
+    std::string reason{};  // In the clear in the log, like the names of project and user.
+};
+
+struct ErasureReceipt {
+    Seq requested_at{};  // The event after which nothing of the user's before it can be read.
+    Seq completed_at{};  // The event that says that it was done.
+    std::uint64_t memories = 0;
+    std::uint64_t events = 0;
+    // Of them, those that were stored before sealing was on: no answer shows them, but the log's files and backups hold
+    // them in the clear.
+    std::uint64_t unsealed_events = 0;
+    std::uint64_t refused_values = 0;  // Contents that are not taken again, as the user's or as nobody's.
+    std::uint64_t keystore_epoch = 0;  // The first without the user's key. Keystores of lower ones still have it.
+    std::string head{};                // The signed head with both events (docs/audit.md).
 };
 
 struct StoredEvent {  // As the log stores it; the bytes are borrowed.
@@ -325,6 +461,40 @@ Result<BackupInfo> restore_backup(
     const std::filesystem::path& backups, std::uint32_t id, const std::filesystem::path& target,
     const std::function<void(std::uint64_t checked, std::uint64_t events)>& progress = {});
 
+struct ArchivedSegment {
+    Seq first{};
+    Seq last{};
+    std::filesystem::path file{};
+    std::uint64_t bytes = 0;
+    std::array<std::uint8_t, 32> root{};  // Of the Merkle tree over all events up to the last.
+    bool was_there = false;               // Written by a run that was cut off, and found whole.
+};
+
+struct ArchiveReport {
+    std::vector<ArchivedSegment> segments{};  // Moved now, oldest first.
+    Seq archived_seq{};                       // Events up to this one are in the archive.
+};
+
+struct ReadArchiveOptions {
+    std::filesystem::path path{};  // A segment, or a directory of them.
+    std::string verifier_key{};    // Of the store; empty: signed heads are not verified.
+    // The store whose keystore opens what is sealed, with the root key as in EngineOptions; empty: it is shown sealed.
+    std::filesystem::path store{};
+    std::filesystem::path root_key_file{};
+    std::string root_key_variable{};
+};
+
+struct SegmentReport {  // A segment that was read, and is whole.
+    std::string file{};
+    std::string store_id{};
+    std::uint64_t epoch = 0;
+    Seq first{};
+    Seq last{};
+    std::array<std::uint8_t, 32> root{};
+    std::string signed_head{};  // Of its last event; empty: it has none.
+    bool verified = false;      // The head is the key's, and of these events.
+};
+
 struct EngineOptions {
     std::filesystem::path directory{};
     bool create_if_missing = true;
@@ -342,6 +512,9 @@ struct EngineOptions {
     std::function<void(std::string_view level, std::string_view message)> on_message{};
 };
 
+struct ChangesRequest;  // changes.h
+struct Changes;
+
 class Engine {
  public:
     // already_exists: another process has the store. not_found: none there and create_if_missing is false.
@@ -350,7 +523,8 @@ class Engine {
     static Result<std::unique_ptr<Engine>> open(EngineOptions options);
     virtual ~Engine() = default;  // Finishes what is acknowledged, saves snapshots, closes.
 
-    // Of every write: permission_denied: the memory is a user's, and the store is locked.
+    // Of every write: permission_denied: the memory is a user's, and the store is locked; or its content was erased or
+    // forgotten for good (details: reason, `erased` or `forgotten_for_good`), or, in a locked store, may have been.
     virtual Result<Receipt> record(const RecordRequest& request) = 0;
     // One atomic append: all of them or none; one idempotency key, the first request's.
     virtual Result<std::vector<Receipt>> record_batch(std::span<const RecordRequest> requests) = 0;
@@ -359,21 +533,43 @@ class Engine {
     virtual Result<Receipt> promote_claim(const Target& target, Claim claim) = 0;
     virtual Result<Receipt> change_confidence(const Target& target, double confidence) = 0;
     virtual Result<Receipt> supersede(const Target& target, MemoryId by) = 0;
-    virtual Result<Receipt> forget(const Target& target) = 0;   // The context's reason is required.
-    virtual Result<Receipt> restore(const Target& target) = 0;  // invalid_argument when it is not forgotten.
+    // The context's reason is required. `for_good`: it cannot be restored, and what it says or ever said is refused
+    // from now on, as a memory of the same user (or of none, if it had none) and as one of no user, in this project.
+    virtual Result<Receipt> forget(const Target& target, bool for_good = false) = 0;
+    // invalid_argument: it is not forgotten. permission_denied: it is forgotten for good.
+    virtual Result<Receipt> restore(const Target& target) = 0;
+    // Destroys the user's key, removes what the views have of him, and refuses his contents from then on:
+    // docs/sealing.md. Blocks writes while keys are destroyed, and returns when the views have been made anew; reads go
+    // on, without him. What he writes afterwards is his anew. permission_denied: the store is not unlocked. Any other
+    // error: it may have begun, and goes on with the next call for him, or open; until then his writes are
+    // `unavailable`, and his memories gone from every answer.
+    virtual Result<ErasureReceipt> erase(
+        const EraseRequest& request,
+        const std::function<void(std::string_view projection, Seq applied, Seq head)>& progress = {}) = 0;
     // Brings back what the memory said at that version (content, fields, tags, metadata, times, vector), by a new
     // MemoryRevised, after a MemoryRestored when it is forgotten; both or none, the receipt is the last one's. Claim,
     // confidence and counters stay: they have events of their own. not_found: it has no such version.
     // invalid_argument: it was forgotten then, or says the same now.
     virtual Result<Receipt> revert(const Target& target, Version to) = 0;
+    // Says what a run was given: one event for each memory, all of them or none, buffered. A memory's own stream and
+    // version stay as they are. not_found: a memory that is not there, or outside of the scope.
+    virtual Result<std::vector<Receipt>> recall(const RecallRequest& request) = 0;
 
     // A forgotten memory is not_found unless asked for.
     virtual Result<Memory> get(const Scope& scope, MemoryId id, const ReadOptions& read = {},
                                bool include_forgotten = false) = 0;
+    // The vector that the memory was given, of unit length, as it is stored; nullopt: none. Fails as get() does, and
+    // with permission_denied when it is sealed.
+    virtual Result<std::optional<Embedding>> embedding(const Scope& scope, MemoryId id,
+                                                       const ReadOptions& read = {}) = 0;
     virtual Result<ListAnswer> list(const ListRequest& request) = 0;
     virtual Result<std::vector<HistoryEntry>> history(const Scope& scope, MemoryId id,
                                                       const ReadOptions& read = {}) = 0;
     virtual Result<SearchAnswer> search(const SearchRequest& request) = 0;
+    // To which runs a memory was given. Runs of scopes that the request's does not contain are left out.
+    virtual Result<RecallsAnswer> recalls(const RecallsRequest& request) = 0;
+    // What a run was given, and what was known and not given. not_found: no such run in the scope.
+    virtual Result<RunAnswer> explain(const ExplainRequest& request) = 0;
     // Calls `visit` for each memory of the scope that events in (from, to] left different, in the order of its first
     // event there, until it returns false. A memory both restored and changed is `restored`, with its differences.
     virtual Status diff(const DiffRequest& request, const std::function<bool(const DiffEntry&)>& visit) = 0;
@@ -388,6 +584,11 @@ class Engine {
     // The events of (after, to] as they are stored, in order, until `visit` returns false. invalid_argument: `to` is
     // beyond the head.
     virtual Status read_stored(Seq after, Seq to, const std::function<bool(const StoredEvent&)>& visit) = 0;
+    // What a part of the log changed, for who keeps a copy of the memories elsewhere (changes.h). `after` and `up_to`
+    // equal: the hash alone. invalid_argument: `after` is beyond the head (details: head), or past `up_to`.
+    // permission_denied: the store is locked, and the part has something of a user's. deadline_exceeded: the memory
+    // view lags.
+    virtual Result<Changes> changes(const ChangesRequest& request) = 0;
     // Takes over what read_stored gave of another log: the events that follow this head(), with their ids, times and
     // versions. Those of one project that stand together come in all or not at all. invalid_argument: an event is not
     // what its hash says, or not a whole one. conflict: it does not follow what is there.
@@ -407,11 +608,22 @@ class Engine {
 
     // Copies the log into a directory of backups while writes go on; what an earlier backup there has is not copied
     // again. The copy is opened and every event of it hashed before this returns. `keep`: how many to keep; 0: all.
-    // Keys are not in it: without them what is sealed cannot be read. already_exists: a backup into that directory is
-    // under way. invalid_argument: it holds backups of another store.
+    // The segments of its archive are in it, too, for all backups there. Keys are not in it: without them what is
+    // sealed cannot be read. already_exists: a backup into that directory is under way. invalid_argument: it holds
+    // backups of another store. unavailable: also when a segment is missing that no earlier backup has.
     virtual Result<BackupInfo> backup(
         const std::filesystem::path& directory, std::size_t keep = 0,
         const std::function<void(std::uint64_t checked, std::uint64_t events)>& progress = {}) = 0;
+
+    // Moves the oldest events, those before `before`, out of the log into segments in `directory` (empty: `archive` in
+    // the store's), as far as they are whole ranges of 256 and not among the last 256. They are read from there as from
+    // the log by whatever asks for them; proofs and writes do without. What answers from views does not look there.
+    // While a segment is not where it was written to, nor in the store's `archive`, a read that needs it is
+    // `unavailable`, and says which. already_exists: another file has a segment's name. invalid_argument: `before` is a
+    // seq past what follows the head.
+    virtual Result<ArchiveReport> archive(
+        const AsOf& before, const std::filesystem::path& directory = {},
+        const std::function<void(std::uint64_t moved, std::uint64_t events)>& progress = {}) = 0;
 
     virtual Seq head() const = 0;
     // Until every projection has applied `seq`. deadline_exceeded; details name the one that lags.
@@ -432,5 +644,13 @@ class Engine {
     // permission_denied: the store is not unlocked.
     virtual Status change_root_key(const std::filesystem::path& file) = 0;
 };
+
+// Reads and checks segments without the log that they are of: that no event of one is missing or another than its hash
+// says, that they lead to its root, which is the signed head's, and that each goes on from the one before it. Calls
+// `visit` for the events with seq past `after`, in order; after it returned false, the rest is checked only.
+// data_loss: a segment is damaged, cut off, or no segment at all, or its head is not the key's. not_found: no such
+// file. already_exists: the store is open elsewhere.
+Result<std::vector<SegmentReport>> read_archive(const ReadArchiveOptions& options, Seq after,
+                                                const std::function<bool(const Engine::LogEntry&)>& visit);
 
 }  // namespace annal

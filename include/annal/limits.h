@@ -24,5 +24,7 @@ inline constexpr std::size_t batch_events_max = 10'000;
 inline constexpr std::size_t query_characters_max = 1000;
 inline constexpr std::size_t search_limit_max = 1000;
 inline constexpr std::size_t list_limit_max = 1000;
+inline constexpr std::size_t recall_memories_max = 256;  // Given to a run together, and so hits of a search for one.
+inline constexpr std::size_t run_contexts_max = 100;     // Of one page.
 
 }  // namespace annal::limits

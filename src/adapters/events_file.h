@@ -1,10 +1,6 @@
-// The events of a log as they are stored, in a file that loses nothing of them: an import into an empty store gives the
-// same log, with the same root. (Not in it: idempotency keys, which `backup` keeps, and keys of sealed content.)
-// One JSON object a line:
-//   {"format": "annal events 1", "store_id": UUID, "epoch": 1, "to": 4711}
-//   {"seq": 1, "hash": HEX, "event": BASE64}       hash: of the receipt; event: the stored bytes (events/codec.h)
-//   ...
-//   {"events": 4711, "root": HEX}                  of the Merkle tree over them
+// The events of a log as they are stored, out into a file (events/segment_format.h) and into an empty store, which
+// becomes the same log, with the same root. (Not in it: idempotency keys, which `backup` keeps, and keys of sealed
+// content.)
 #pragma once
 
 #include <annal/engine.h>
@@ -29,8 +25,9 @@ Result<EventsReport> export_events(Engine& engine, Seq to, const std::function<S
                                    const std::function<void(std::uint64_t done, std::uint64_t all)>& progress = {});
 
 // Into a store that is empty, or that has a beginning of the same events, as when an import was cut off: it goes on
-// where that ended. What came in before an error stays; details: line, seq (the store's head). invalid_argument: not
-// such a file, or damaged, or cut off. conflict: the store has other events.
+// where that ended. So the segments of an archive come in one after the other. What came in before an error stays;
+// details: line, seq (the store's head). invalid_argument: not such a file, or damaged, or cut off. conflict: the store
+// has other events.
 Result<EventsReport> import_events(Engine& engine, std::istream& in,
                                    const std::function<void(std::uint64_t bytes)>& progress = {});
 

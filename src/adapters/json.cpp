@@ -50,6 +50,26 @@ Json to_json(const std::vector<FieldChange>& differences) {
     return json;
 }
 
+void put(Json& json, const std::optional<SearchMode>& mode) {
+    if (mode) json["mode"] = search_mode_names[static_cast<std::size_t>(*mode)];
+}
+
+Json next(const std::optional<Seq>& seq) {
+    return seq ? Json(seq->value) : Json(nullptr);
+}
+
+Json to_json(const std::vector<RunMemory>& memories) {
+    Json json = Json::array();
+    for (const auto& each : memories)
+        json.push_back({{"memory_id", to_string(each.memory_id)},
+                        {"rank", each.rank},
+                        {"score", each.score},
+                        {"since", since_then_names[static_cast<std::size_t>(each.since)]},
+                        {"memory", each.memory ? to_json(*each.memory) : Json(nullptr)},
+                        {"parts", to_json(each.parts)}});
+    return json;
+}
+
 Json to_json(const ProjectionStatus& projection) {
     Json json{{"name", projection.name},
               {"version", projection.version},
@@ -123,6 +143,17 @@ Json to_json(const Receipt& receipt) {
             {"replayed", receipt.replayed}};
 }
 
+Json to_json(const ErasureReceipt& receipt) {
+    return {{"requested_at_seq", receipt.requested_at.value},
+            {"completed_at_seq", receipt.completed_at.value},
+            {"memories", receipt.memories},
+            {"events", receipt.events},
+            {"unsealed_events", receipt.unsealed_events},
+            {"refused_values", receipt.refused_values},
+            {"keystore_epoch", receipt.keystore_epoch},
+            {"head", receipt.head}};
+}
+
 Json to_json(const BackupInfo& backup) {
     return {{"backup_id", backup.id},
             {"store_id", backup.store_id},
@@ -133,11 +164,36 @@ Json to_json(const BackupInfo& backup) {
             {"created_at", to_string(backup.created_at)}};
 }
 
+Json to_json(const ArchiveReport& report) {
+    Json segments = Json::array();
+    for (const auto& segment : report.segments)
+        segments.push_back({{"first_seq", segment.first.value},
+                            {"last_seq", segment.last.value},
+                            {"file", segment.file.string()},
+                            {"bytes", segment.bytes},
+                            {"root", to_hex(segment.root)},
+                            {"was_there", segment.was_there}});
+    return {{"segments", std::move(segments)}, {"archived_seq", report.archived_seq.value}};
+}
+
+Json to_json(const SegmentReport& segment) {
+    return {{"file", segment.file},
+            {"store_id", segment.store_id},
+            {"epoch", segment.epoch},
+            {"first_seq", segment.first.value},
+            {"last_seq", segment.last.value},
+            {"root", to_hex(segment.root)},
+            {"head", segment.signed_head.empty() ? Json(nullptr) : Json(segment.signed_head)},
+            {"verified", segment.verified}};
+}
+
 Json to_json(const SearchAnswer& answer) {
     Json hits = Json::array();
     for (const auto& hit : answer.hits)
         hits.push_back({{"memory", to_json(hit.memory)}, {"score", hit.score}, {"parts", to_json(hit.parts)}});
-    return {{"hits", std::move(hits)}, {"seq", answer.seq.value}, {"degraded", answer.degraded}};
+    Json json{{"hits", std::move(hits)}, {"seq", answer.seq.value}, {"degraded", answer.degraded}};
+    if (answer.recalled_seq != Seq{0}) json["recalled_seq"] = answer.recalled_seq.value;
+    return json;
 }
 
 Json to_json(const ListAnswer& answer) {
@@ -171,6 +227,52 @@ Json to_json(const DiffEntry& entry) {
             {"memory", to_json(entry.memory)}};
 }
 
+Json to_json(const Recall& recall) {
+    Json json{
+        {"seq", recall.seq.value}, {"recorded_at", to_string(recall.recorded_at)}, {"scope", to_json(recall.scope)}};
+    if (recall.payload != Payload::plain) {
+        json["payload"] = to_string(recall.payload);
+        return json;
+    }
+    json["memory_id"] = to_string(recall.memory_id);
+    json["together"] = recall.together.value;
+    json["run_id"] = recall.run_id;
+    json["actor"] = recall.actor;
+    json["query"] = recall.query;
+    json["rank"] = recall.rank;
+    json["score"] = recall.score;
+    json["as_of"] = recall.as_of.value;
+    put(json, recall.mode);
+    if (recall.by_vector) json["by_vector"] = true;
+    return json;
+}
+
+Json to_json(const RecallsAnswer& answer) {
+    Json recalls = Json::array();
+    for (const auto& recall : answer.recalls) recalls.push_back(to_json(recall));
+    return {{"recalls", std::move(recalls)}, {"next", next(answer.next)}, {"seq", answer.seq.value}};
+}
+
+Json to_json(const RunAnswer& answer) {
+    Json contexts = Json::array();
+    for (const auto& context : answer.contexts) {
+        Json json{{"seq", context.seq.value},        {"recorded_at", to_string(context.recorded_at)},
+                  {"scope", to_json(context.scope)}, {"actor", context.actor},
+                  {"query", context.query},          {"as_of", context.as_of.value}};
+        put(json, context.mode);
+        if (context.by_vector) json["by_vector"] = true;
+        json["given"] = to_json(context.given);
+        json["not_given"] = to_json(context.not_given);
+        json["degraded"] = context.degraded;
+        contexts.push_back(std::move(json));
+    }
+    return {{"contexts", std::move(contexts)},
+            {"erased", answer.erased},
+            {"sealed", answer.sealed},
+            {"next", next(answer.next)},
+            {"seq", answer.seq.value}};
+}
+
 Json to_json(const Engine::LogEntry& entry) {
     Json json = to_json(static_cast<const HistoryEntry&>(entry));
     json["memory_id"] = to_string(entry.memory_id);
@@ -194,13 +296,21 @@ Json to_json(const EngineStatus& status) {
                {"errors", status.scrub.errors},
                {"error", status.scrub.error}};
     if (status.scrub.last_pass) scrub["last_pass"] = to_string(*status.scrub.last_pass);
+    Json archive{{"archived_seq", status.archive.archived_seq.value},
+                 {"recorded_at", nullptr},
+                 {"segments", status.archive.segments},
+                 {"bytes", status.archive.bytes},
+                 {"missing", status.archive.missing}};
+    if (status.archive.segments > 0) archive["recorded_at"] = to_string(status.archive.recorded_at);
     return {{"head_seq", status.head_seq.value},
             {"store_id", status.store_id},
             {"epoch", status.epoch},
             {"log_bytes", status.log_bytes},
             {"views_bytes", status.views_bytes},
+            {"archive", std::move(archive)},
             {"sealing", status.sealing},
             {"sealing_reason", status.sealing_reason},
+            {"unfinished_erasures", status.unfinished_erasures},
             {"projections", std::move(projections)},
             {"counts", std::move(counts)},
             {"scrub", std::move(scrub)}};

@@ -19,14 +19,20 @@ Json to_json(const Scope& scope);  // Only the fields that are set.
 Json to_json(const Source& source);
 Json to_json(const Memory& memory);
 Json to_json(const Receipt& receipt);
+Json to_json(const ErasureReceipt& receipt);
 Json to_json(const SearchAnswer& answer);
 Json to_json(const ListAnswer& answer);
 Json to_json(const HistoryEntry& entry);
 Json to_json(const Engine::LogEntry& entry);
 Json to_json(const std::vector<HistoryEntry>& history);  // {"events": [...]}
 Json to_json(const DiffEntry& entry);
+Json to_json(const Recall& recall);
+Json to_json(const RecallsAnswer& answer);
+Json to_json(const RunAnswer& answer);
 Json to_json(const EngineStatus& status);
 Json to_json(const BackupInfo& backup);
+Json to_json(const ArchiveReport& report);
+Json to_json(const SegmentReport& segment);
 Json to_json(const VerifyReport& report);
 Json to_json(const Error& error);  // {"error": {...}}
 
@@ -42,6 +48,9 @@ Result<Json> parse_json(std::string_view text, std::string_view what);
 // embedding_model, embedding_dimension) is taken and left aside, so that an export can be imported.
 // invalid_argument: an unknown field, a wrong type, a forgotten memory; the field is named. Limits are the engine's.
 Result<RecordRequest> record_request_from_json(const Json& json, const Scope& defaults);
+
+// What to_json made of a memory that can be read. invalid_argument names the field that is missing or wrong.
+Result<Memory> memory_from_json(const Json& json);
 
 // {"model": "...", "values": [...]}
 Result<Embedding> embedding_from_json(const Json& json, std::string_view field);

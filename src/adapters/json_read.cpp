@@ -218,6 +218,30 @@ Source read_source(ObjectReader& reader) {
     return source;
 }
 
+template <class Id, class Parse>
+void read_id(ObjectReader& reader, std::string_view name, const Parse& parse, std::optional<Id>& out) {
+    std::string text;
+    reader.read(name, text);
+    if (!reader.find(name)) return;
+    auto id = parse(text);
+    if (!id) return reader.fail(id.error());
+    out = *id;
+}
+
+void read_fields(ObjectReader& reader, KindFields& fields) {
+    Kind kind = Kind::note;
+    reader.read("kind", parse_kind, kind, kind_names());
+    fields = empty_fields(kind);
+    std::visit(
+        [&](auto& typed) {
+            visit_fields(typed, [&](std::string_view name, auto& member) {
+                if (const Json* value = reader.find(name))
+                    if (auto ok = read_value(name, *value, member); !ok) reader.fail(ok.error());
+            });
+        },
+        fields);
+}
+
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, std::string_view what) {
@@ -281,18 +305,7 @@ Result<RecordRequest> record_request_from_json(const Json& json, const Scope& de
     if (reader.ok() && !reader.find("content")) reader.fail(refuse("content", "is required"));
     reader.read("content", request.content);
 
-    Kind kind = Kind::note;
-    reader.read("kind", parse_kind, kind, kind_names());
-    request.fields = empty_fields(kind);
-    std::visit(
-        [&](auto& typed) {
-            visit_fields(typed, [&](std::string_view name, auto& member) {
-                if (const Json* value = reader.find(name))
-                    if (auto ok = read_value(name, *value, member); !ok) reader.fail(ok.error());
-            });
-        },
-        request.fields);
-
+    read_fields(reader, request.fields);
     reader.read("tags", request.tags);
     if (const Json* metadata = reader.find("metadata")) request.metadata = to_text(*metadata);
     reader.read("claim", parse_claim, request.claim, join(claim_names));
@@ -310,15 +323,7 @@ Result<RecordRequest> record_request_from_json(const Json& json, const Scope& de
         else
             request.embedding = std::move(*embedding);
     }
-    std::string id;
-    reader.read("memory_id", id);
-    if (reader.find("memory_id")) {
-        auto parsed = parse_memory_id(id);
-        if (!parsed)
-            reader.fail(parsed.error());
-        else
-            request.memory_id = *parsed;
-    }
+    read_id(reader, "memory_id", parse_memory_id, request.memory_id);
     request.scope = read_scope(reader, defaults);
     request.context.source = read_source(reader);
     reader.read("actor", request.context.actor);
@@ -338,6 +343,57 @@ Result<RecordRequest> record_request_from_json(const Json& json, const Scope& de
         reader.ignore(name);
     if (auto ok = reader.finish(); !ok) return ok.error();
     return request;
+}
+
+Result<Memory> memory_from_json(const Json& json) {
+    ObjectReader reader(json, "");
+    for (const auto* name : {"memory_id", "version", "seq", "created_seq", "kind", "content", "scope", "recorded_at",
+                             "updated_at", "occurred_at"})
+        if (reader.ok() && !reader.find(name)) reader.fail(refuse(name, "is required"));
+    Memory memory;
+    std::optional<MemoryId> id;
+    read_id(reader, "memory_id", parse_memory_id, id);
+    memory.id = id.value_or(MemoryId{});
+    reader.read("version", memory.version.value);
+    reader.read("seq", memory.seq.value);
+    reader.read("created_seq", memory.created_seq.value);
+    read_fields(reader, memory.fields);
+    reader.read("content", memory.content);
+    reader.read("tags", memory.tags);
+    if (const Json* metadata = reader.find("metadata")) memory.metadata = to_text(*metadata);
+    reader.read("claim", parse_claim, memory.claim, join(claim_names));
+    reader.read("confidence", memory.confidence);
+    reader.read("occurrence_count", memory.occurrence_count);
+    reader.read("success_count", memory.success_count);
+    memory.scope = read_scope(reader, {});
+    reader.read("actor", memory.actor);
+    memory.source = read_source(reader);
+    const auto read_time = [&](std::string_view name, Timestamp& out) {
+        std::optional<Timestamp> time;
+        reader.read(name, time);
+        if (time) out = *time;
+    };
+    read_time("recorded_at", memory.recorded_at);
+    read_time("updated_at", memory.updated_at);
+    read_time("occurred_at", memory.occurred_at);
+    reader.read("valid_from", memory.valid_from);
+    reader.read("valid_to", memory.valid_to);
+    reader.read("expires_at", memory.expires_at);
+    reader.read("verified_at", memory.verified_at);
+    read_id(reader, "superseded_by", parse_memory_id, memory.superseded_by);
+    if (const Json* forgotten = reader.find("forgotten")) {
+        if (!forgotten->is_boolean())
+            reader.wrong("forgotten", "true or false");
+        else
+            memory.forgotten = forgotten->get<bool>();
+    }
+    reader.read("embedding_model", memory.embedding_model);
+    std::uint64_t dimension = 0;
+    reader.read("embedding_dimension", dimension);
+    memory.embedding_dimension = static_cast<std::uint32_t>(dimension);
+    reader.ignore("embedding");  // Beside it, in an export.
+    if (auto ok = reader.finish(); !ok) return ok.error();
+    return memory;
 }
 
 }  // namespace annal

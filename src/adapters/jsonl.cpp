@@ -2,6 +2,7 @@
 
 #include "json.h"
 #include "line_reader.h"
+#include "sink_record.h"
 
 #include "events/hex.h"
 
@@ -160,6 +161,7 @@ Result<ExportReport> export_jsonl(Engine& engine, const Scope& scope, const Read
                                   const std::function<Status(std::string_view)>& write,
                                   const std::function<void(std::uint64_t)>& progress) {
     ExportReport report;
+    ManifestBuilder manifest;
     ListRequest request{.scope = scope,
                         .filter = {},
                         .order = ListOrder::oldest_first,
@@ -176,12 +178,23 @@ Result<ExportReport> export_jsonl(Engine& engine, const Scope& scope, const Read
                 return Error{ErrorCode::permission_denied,
                              "memories of users are sealed, and the store was opened without its root key",
                              {{"memory_id", to_string(memory.id)}}};
-            if (auto ok = write(to_text(to_json(memory)) + '\n'); !ok) return ok.error();
+            SinkRecord record{memory, std::nullopt};
+            if (!memory.embedding_model.empty()) {
+                auto embedding = engine.embedding(scope, memory.id, read);
+                if (!embedding && embedding.error().code == ErrorCode::not_found)
+                    continue;  // Gone since it was listed.
+                if (!embedding) return embedding.error();
+                record.embedding = std::move(*embedding);
+            }
+            const auto line = to_line(record) + '\n';
+            if (auto ok = write(line); !ok) return ok.error();
+            manifest.add(memory.kind(), line);
             ++report.exported;
         }
         if (progress) progress(report.exported);
         request.cursor = std::move(page->next_cursor);
     } while (!request.cursor.empty());
+    report.manifest = manifest.finish(report.seq);
     return report;
 }
 

@@ -2,6 +2,8 @@
 // the file.
 #pragma once
 
+#include "manifest.h"
+
 #include <annal/engine.h>
 
 #include <cstddef>
@@ -53,10 +55,11 @@ Result<ImportReport> import_jsonl(Engine& engine, std::istream& in, const Scope&
 struct ExportReport {
     std::uint64_t exported = 0;
     Seq seq;  // What the first page reflects.
+    Manifest manifest;
 };
 
-// The live memories of `scope`, oldest first. permission_denied: one is sealed. `write` is given one line at a time,
-// with its end of line.
+// The live memories of `scope`, oldest first, each with its vector: import gives it the same bits. permission_denied:
+// one is sealed. `write` is given one line at a time, with its end of line.
 Result<ExportReport> export_jsonl(Engine& engine, const Scope& scope, const ReadOptions& read,
                                   const std::function<Status(std::string_view line)>& write,
                                   const std::function<void(std::uint64_t exported)>& progress = {});

@@ -1,5 +1,7 @@
 #include "accept.h"
 
+#include "uuid.h"
+
 #include <annal/limits.h>
 
 #include <unicode/utf8.h>
@@ -107,10 +109,19 @@ Status check_context(const WriteContext& context) {
     return Done{};
 }
 
+std::string actor_of(const Scope& scope, const std::string& given) {
+    return !given.empty() ? given : !scope.agent.empty() ? scope.agent : scope.user;
+}
+
+Status check_run_id(std::string_view run_id) {
+    if (is_blank(run_id)) return refuse("run_id", "is required");
+    return check_name("run_id", run_id);
+}
+
 MemoryEvent envelope(const Scope& scope, const WriteContext& context) {
     MemoryEvent event;
     event.scope = scope;
-    event.actor = !context.actor.empty() ? context.actor : !scope.agent.empty() ? scope.agent : scope.user;
+    event.actor = actor_of(scope, context.actor);
     event.source = context.source;
     event.reason = context.reason;
     event.causation_id = context.causation_id;
@@ -175,7 +186,10 @@ Result<MemoryEvent> accept(const RecordRequest& request) {
     }
     MemoryEvent event = envelope(request.scope, request.context);
     event.occurred_at = request.occurred_at;
-    if (request.memory_id) event.memory_id = *request.memory_id;
+    if (request.memory_id) {
+        if (is_uuid_v8(request.memory_id->bytes)) return refuse("memory_id", "is a UUID of version 8: give another");
+        event.memory_id = *request.memory_id;
+    }
     event.body = std::move(body);
     return event;
 }
@@ -265,6 +279,12 @@ Status check(const SearchRequest& request) {
         return refuse("limit", "must be from 1 to " + std::to_string(limits::search_limit_max));
     if (is_blank(request.text) && !request.vector) return refuse("text", "is required, or a vector");
     if (request.mode == SearchMode::text && is_blank(request.text)) return refuse("text", "is required in mode text");
+    if (!request.run_id.empty()) {
+        if (auto ok = check_run_id(request.run_id); !ok) return ok;
+        if (request.limit > limits::recall_memories_max)
+            return refuse("limit",
+                          "must be from 1 to " + std::to_string(limits::recall_memories_max) + " with a run_id");
+    }
     return check(request.filter);
 }
 
@@ -273,6 +293,56 @@ Status check(const ListRequest& request) {
     if (request.limit == 0 || request.limit > limits::list_limit_max)
         return refuse("limit", "must be from 1 to " + std::to_string(limits::list_limit_max));
     return check(request.filter);
+}
+
+Status check(const RecallRequest& request) {
+    if (auto ok = validate(request.scope); !ok) return ok;
+    if (auto ok = check_run_id(request.run_id); !ok) return ok;
+    if (auto ok = check_name("actor", request.actor); !ok) return ok;
+    if (auto ok = check_text("query", request.query, limits::query_characters_max); !ok) return ok;
+    if (request.memories.empty()) return refuse("memories", "is required: at least one");
+    if (request.memories.size() > limits::recall_memories_max)
+        return over_limit("memories", request.memories.size(), "memories", limits::recall_memories_max);
+    std::unordered_set<MemoryId> seen;
+    for (const auto& given : request.memories) {
+        if (given.memory_id.is_nil()) return refuse("memory_id", "is required");
+        if (!seen.insert(given.memory_id).second) return refuse("memories", "may not name a memory twice");
+        if (given.rank == 0) return refuse("rank", "counts from 1");
+        if (!std::isfinite(given.score)) return refuse("score", "must be a finite number");
+    }
+    return Done{};
+}
+
+Status check(const RecallsRequest& request) {
+    if (auto ok = validate(request.scope); !ok) return ok;
+    if (request.memory_id.is_nil()) return refuse("memory_id", "is required");
+    if (request.limit == 0 || request.limit > limits::list_limit_max)
+        return refuse("limit", "must be from 1 to " + std::to_string(limits::list_limit_max));
+    return Done{};
+}
+
+Status check(const ExplainRequest& request) {
+    if (auto ok = validate(request.scope); !ok) return ok;
+    if (auto ok = check_run_id(request.run_id); !ok) return ok;
+    if (request.not_given_max > limits::search_limit_max)
+        return refuse("not_given_max", "must be from 0 to " + std::to_string(limits::search_limit_max));
+    if (request.limit == 0 || request.limit > limits::run_contexts_max)
+        return refuse("limit", "must be from 1 to " + std::to_string(limits::run_contexts_max));
+    return Done{};
+}
+
+MemoryEvent recalled_event(const RecallRequest& request) {
+    MemoryEvent event;
+    event.scope = request.scope;
+    event.actor = actor_of(request.scope, request.actor);
+    MemoryRecalled body;
+    body.run_id = request.run_id;
+    body.query = request.query;
+    body.mode = request.mode;
+    body.by_vector = request.by_vector;
+    body.of_any_user = request.scope.user.empty();
+    event.body = std::move(body);
+    return event;
 }
 
 }  // namespace annal

@@ -21,6 +21,13 @@ Status check(const Target& target);
 Status check(const Filter& filter);
 Status check(const SearchRequest& request);
 Status check(const ListRequest& request);
+Status check(const RecallRequest& request);
+Status check(const RecallsRequest& request);
+Status check(const ExplainRequest& request);
+
+// What the events of all memories given together have alike: all but stream, user, memory, rank, score and place.
+// `request` is checked, or a checked search's.
+MemoryEvent recalled_event(const RecallRequest& request);
 
 // Unit length, and the length it had. invalid_argument: no model, 0 or more than 4096 values, one not finite, all zero.
 struct Normalised {

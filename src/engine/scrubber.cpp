@@ -139,7 +139,13 @@ bool Scrubber::step(const std::function<bool(std::uint64_t bytes)>& pace) {
     const bool views = place_.step == views_step;
     const auto checked = views ? views_.check_files(place_.at, progress)
                                : log_.check(static_cast<LogPart>(place_.step), place_.at, log_.head(), progress);
-    if (!checked) found(views ? "views.files" : "log." + std::string(log_part_names[place_.step]), checked.error());
+    if (checked) return !ended;
+    if (checked.error().code == ErrorCode::unavailable && !log_.archived(true).missing.empty()) {
+        if (options_.on_message)  // Somebody took it away: no damage.
+            options_.on_message("warning", "the background check left something out: " + checked.error().message);
+    } else {
+        found(views ? "views.files" : "log." + std::string(log_part_names[place_.step]), checked.error());
+    }
     return !ended;
 }
 

@@ -213,14 +213,18 @@ class Writer {
         return fbs::CreateMemoryRestored(out_, b.forgotten_at.value);
     }
     Offset<fbs::ErasureRequested> write(const ErasureRequested& b) {
-        return fbs::CreateErasureRequested(out_, text(b.subject));
+        return fbs::CreateErasureRequested(out_, text(b.subject), b.memories, b.events, b.unsealed_events);
     }
     Offset<fbs::ErasureCompleted> write(const ErasureCompleted& b) {
-        return fbs::CreateErasureCompleted(out_, b.requested_at.value, b.memories);
+        return fbs::CreateErasureCompleted(out_, b.requested_at.value, b.memories, b.keystore_epoch);
     }
     Offset<fbs::MemoryRecalled> write(const MemoryRecalled& b) {
         const auto run_id = unless_empty(b.run_id);
-        return fbs::CreateMemoryRecalled(out_, run_id, unless_empty(b.query), b.rank, b.score);
+        const auto query = unless_empty(b.query);
+        const auto memory = std::bit_cast<fbs::Id>(b.memory.bytes);
+        const auto mode = static_cast<std::uint8_t>(b.mode ? static_cast<unsigned>(*b.mode) + 1 : 0);
+        return fbs::CreateMemoryRecalled(out_, run_id, query, b.rank, b.score, b.memory.is_nil() ? nullptr : &memory,
+                                         b.place, b.as_of.value, mode, b.by_vector, b.of_any_user);
     }
     Offset<fbs::PolicyChanged> write(const PolicyChanged& b) {
         const auto name = text(b.name);

@@ -153,15 +153,24 @@ EventBody unpack_body(const fbs::MemoryEvent& table) {
             return MemoryForgotten{table.body_as_MemoryForgotten()->for_good()};
         case fbs::Body::MemoryRestored:
             return MemoryRestored{Seq{table.body_as_MemoryRestored()->forgotten_at()}};
-        case fbs::Body::ErasureRequested:
-            return ErasureRequested{copy(table.body_as_ErasureRequested()->subject())};
+        case fbs::Body::ErasureRequested: {
+            const auto& b = *table.body_as_ErasureRequested();
+            return ErasureRequested{copy(b.subject()), b.memories(), b.events(), b.unsealed_events()};
+        }
         case fbs::Body::ErasureCompleted: {
             const auto& b = *table.body_as_ErasureCompleted();
-            return ErasureCompleted{Seq{b.requested_at()}, b.memories()};
+            return ErasureCompleted{Seq{b.requested_at()}, b.memories(), b.keystore_epoch()};
         }
         case fbs::Body::MemoryRecalled: {
             const auto& b = *table.body_as_MemoryRecalled();
-            return MemoryRecalled{copy(b.run_id()), copy(b.query()), b.rank(), b.score()};
+            MemoryRecalled body{copy(b.run_id()), copy(b.query()), b.rank(), b.score()};
+            if (b.memory() != nullptr) body.memory = to_uuid<MemoryTag>(*b.memory());
+            body.place = b.place();
+            body.as_of = Seq{b.as_of()};
+            if (b.mode() != 0) body.mode = static_cast<SearchMode>(b.mode() - 1);
+            body.by_vector = b.by_vector();
+            body.of_any_user = b.of_any_user();
+            return body;
         }
         case fbs::Body::PolicyChanged: {
             const auto& b = *table.body_as_PolicyChanged();

@@ -1,7 +1,7 @@
 // The event, as the engine makes it (MemoryEvent) and as the log gives it back (EventView).
 #pragma once
 
-#include <annal/memory.h>
+#include <annal/engine.h>
 
 #include <array>
 #include <cstdint>
@@ -100,19 +100,29 @@ struct MemoryRestored {
     bool operator==(const MemoryRestored&) const = default;
 };
 struct ErasureRequested {
-    std::string subject;
+    std::string subject;  // The user; the project is the scope's.
+    std::uint64_t memories = 0;
+    std::uint64_t events = 0;
+    std::uint64_t unsealed_events = 0;  // Of them, those stored in the clear: no key removes these.
     bool operator==(const ErasureRequested&) const = default;
 };
 struct ErasureCompleted {
     Seq requested_at;
     std::uint64_t memories = 0;
+    std::uint64_t keystore_epoch = 0;  // The first without the key.
     bool operator==(const ErasureCompleted&) const = default;
 };
-struct MemoryRecalled {
+struct MemoryRecalled {  // In the stream of its run.
     std::string run_id;
     std::string query;
     std::uint32_t rank = 0;
     double score = 0;
+    MemoryId memory{};                 // That was given.
+    std::uint32_t place = 0;           // In what was given together, from 0.
+    Seq as_of{};                       // It was given as it was after the event of this seq.
+    std::optional<SearchMode> mode{};  // Unset: it is not known how it was found.
+    bool by_vector = false;            // The query had a vector, which is not kept.
+    bool of_any_user = false;          // The run's scope has no user; the event's is the memory's.
     bool operator==(const MemoryRecalled&) const = default;
 };
 struct PolicyChanged {

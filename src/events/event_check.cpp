@@ -2,9 +2,8 @@
 
 #include "memory_event_generated.h"
 
-#include <annal/kind.h>
+#include <annal/engine.h>
 #include <annal/limits.h>
-#include <annal/memory.h>
 
 #include <bit>
 #include <cmath>
@@ -117,6 +116,8 @@ Flaw check_body(const fbs::MemoryEvent& event) {
             return {};
         case fbs::Body::MemoryRecalled:
             if (!std::isfinite(event.body_as_MemoryRecalled()->score())) return {"score", "must be a finite number"};
+            if (event.body_as_MemoryRecalled()->mode() > search_mode_names.size())
+                return {"mode", "is not one of the search modes"};
             return {};
         case fbs::Body::MemoryReinforced:
         case fbs::Body::MemorySuperseded:

@@ -4,6 +4,7 @@
 #include "event_seal.h"
 #include "log_backup.h"
 #include "log_check.h"
+#include "log_retention.h"
 
 #include <annal/limits.h>
 
@@ -41,10 +42,11 @@ std::uint64_t process_generation() {
 constexpr std::size_t large_batch_bytes = std::size_t{128} << 10;  // To hash it takes longer than to switch threads.
 constexpr auto large_batch_wait_min = std::chrono::milliseconds(100);
 
-void hash_bodies(AppendRequest& request) {
+void hash_bodies(AppendRequest& request, unsigned repeats) {
     for (std::size_t i = 0; i < request.hashes.size(); ++i) {
         const auto& bytes = request.batch->items[i].event->bytes;
-        request.hashes[i] = body_hash({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+        for (unsigned n = 0; n < repeats; ++n)
+            request.hashes[i] = body_hash({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     }
 }
 
@@ -177,6 +179,40 @@ class RocksEventLog final : public EventLog {
         return Done{};
     }
 
+    std::vector<Erasure> erasures() const override {
+        const auto all = committer_->with_store(
+            [](const RocksStore& store) -> Result<std::vector<Erasure>> { return store.erasures().all(); });
+        return all ? *all : std::vector<Erasure>();
+    }
+
+    std::optional<Erasure> erasure(std::string_view project, std::string_view user) const override {
+        const auto found = committer_->with_store([&](const RocksStore& store) -> Result<std::optional<Erasure>> {
+            return store.erasures().find(project, user);
+        });
+        return found ? *found : std::nullopt;
+    }
+
+    Status keep_that_keys_are_gone(const Erasure& erasure, std::uint64_t keystore_epoch) override {
+        if (forked()) return after_fork();
+        return committer_->with_store([&](const RocksStore& store) {
+            auto now = erasure;
+            now.keystore_epoch = keystore_epoch;
+            now.state = std::max(now.state, ErasureState::keys_gone);
+            return store.keep_erasure(now);
+        });
+    }
+
+    Result<std::optional<TombstoneReason>> find_tombstone(const TombstoneHash& hash) const override {
+        if (forked()) return after_fork();
+        return committer_->with_store([&](const RocksStore& store) { return store.find_tombstone(hash); });
+    }
+
+    bool has_tombstones() const override {
+        const auto any =
+            committer_->with_store([](const RocksStore& store) -> Result<bool> { return store.has_tombstones(); });
+        return !any || *any;  // Unknown: the append will say what is wrong.
+    }
+
     Result<bool> has_keystore() const override {
         if (forked()) return after_fork();
         return committer_->with_store([](const RocksStore& store) { return store.was_sealed(); });
@@ -202,6 +238,35 @@ class RocksEventLog final : public EventLog {
                                 options_.on_message},
                                directory, keep, progress);
         });
+    }
+
+    Result<ArchiveReport> archive(Seq up_to, const std::filesystem::path& directory,
+                                  const ArchiveProgress& progress) override {
+        if (forked()) return after_fork();
+        const std::lock_guard one_at_a_time(archive_mutex_);
+        const WithStore with_store = [this](const std::function<Status(const RocksStore&)>& use) {
+            return committer_->with_store(use);
+        };
+        return archive_events(
+            {with_store, committer_->store_id(), committer_->epoch(), committer_->synced(), files_of(options_),
+             options_.on_message, [this](Seq size) { return committer_->signed_head(size); }},
+            up_to, directory, progress);
+    }
+
+    ArchiveStatus archived(bool with_missing) const override {
+        ArchiveStatus status;
+        if (forked()) return status;
+        static_cast<void>(committer_->with_store([&](const RocksStore& store) -> Status {
+            for (const auto& range : store.archive().ranges()) {
+                status.archived_seq = range.last;
+                status.recorded_at = range.recorded_at;
+                ++status.segments;
+                status.bytes += range.bytes;
+                if (with_missing && !store.archive().find(range)) status.missing.push_back(range.file_name());
+            }
+            return Done{};
+        }));
+        return status;
     }
 
     Result<Checked> check(LogPart part, std::uint64_t after, Seq up_to,
@@ -248,8 +313,19 @@ class RocksEventLog final : public EventLog {
             {}};
     }
 
+    // Erased is what an erasure reached, and what has no key any more.
     Status open_all(std::span<EventView> events, EventArena& arena) const {
-        if (keystore_ == nullptr) return Done{};
+        auto erased = committer_->with_store([&](const RocksStore& store) -> Status {
+            if (store.erasures().empty()) return Done{};
+            for (auto& event : events) {
+                if (!is_personal(event.type()) || event.user().empty()) continue;
+                const auto erasure = store.erasures().find(event.project(), event.user());
+                if (!erasure || event.seq() > erasure->requested_at) continue;
+                if (auto ok = make_erased(event, arena); !ok) return ok;
+            }
+            return Done{};
+        });
+        if (!erased || keystore_ == nullptr) return erased;
         for (auto& event : events)
             if (auto opened = unseal(*keystore_, event, arena); !opened) return opened;
         return Done{};
@@ -268,13 +344,13 @@ class RocksEventLog final : public EventLog {
         const auto wait_max = request.batch->wait_max;
         const bool hand_over = request.bytes >= large_batch_bytes && wait_max >= large_batch_wait_min;
         if (!hand_over) {
-            hash_bodies(request);
+            hash_bodies(request, options_.hashing_repeats);
             return queue_->commit(request, wait_max);
         }
         std::atomic<bool> hashed = false;
         request.hashed = &hashed;
         return queue_->commit(request, wait_max, [&] {
-            hash_bodies(request);
+            hash_bodies(request, options_.hashing_repeats);
             hashed.store(true, std::memory_order_release);
             hashed.notify_one();
         });
@@ -316,6 +392,7 @@ class RocksEventLog final : public EventLog {
     Keystore* keystore_ = nullptr;
     std::unique_ptr<LogCommitter> committer_;
     std::unique_ptr<CommitQueue> queue_;
+    std::mutex archive_mutex_;
 };
 
 Result<rocksdb::FileLock*> take_lock(rocksdb::FileSystem& files, const std::filesystem::path& directory) {

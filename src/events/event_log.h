@@ -9,6 +9,7 @@
 
 #include "checked.h"
 #include "codec.h"
+#include "erasures.h"
 #include "merkle_tree.h"
 #include "signed_head.h"
 
@@ -41,6 +42,10 @@ struct EventLogOptions {
     std::size_t queue_bytes_max = std::size_t{64} << 20;           // Waiting to be committed; beyond it appends wait.
     std::uint64_t disk_free_bytes_min = std::uint64_t{256} << 20;  // Appends are refused below it.
     std::size_t stream_rows_max = 1024;  // Rows of streams that wait in memory; see rocks_store.h.
+    // For who measures what hashing costs: all of it, and signing, is done so many times.
+    unsigned hashing_repeats = 1;
+    // Where segments go, and are looked for first. Empty: `archive` beside `directory`.
+    std::filesystem::path archive_directory{};
     std::function<void(std::string_view level, std::string_view message)> on_message{};
 };
 
@@ -53,8 +58,9 @@ struct AppendItem {
 struct AppendBatch {
     std::string_view project{};
     std::span<AppendItem> items{};
-    std::string_view idempotency_key{};           // Empty: none.
-    std::array<std::uint8_t, 32> request_hash{};  // Of what the key stands for.
+    std::string_view idempotency_key{};            // Empty: none.
+    std::array<std::uint8_t, 32> request_hash{};   // Of what the key stands for.
+    std::span<const ValueTombstone> tombstones{};  // Values to be refused from now on; in the same batch.
     Durability durability = Durability::synced;
     // Set: the events are stamped already, as another log stored them, and come in unchanged if they are the next ones:
     // this is the first one's seq. Else conflict.
@@ -106,6 +112,16 @@ class EventLog {
     // Whether it ever was: then the keystore is to be found, not made.
     virtual Result<bool> has_keystore() const = 0;
 
+    // The last erasure of each subject: made by appending an ErasureRequested of the subject's scope, ended by an
+    // ErasureCompleted. From the request on, the subject's events before it read as erased.
+    virtual std::vector<Erasure> erasures() const = 0;
+    virtual std::optional<Erasure> erasure(std::string_view project, std::string_view user) const = 0;
+    // Durably, between the two: the keys are gone as of that epoch of the keystore.
+    virtual Status keep_that_keys_are_gone(const Erasure& erasure, std::uint64_t keystore_epoch) = 0;
+    // Why the value is refused; nullopt: it is not.
+    virtual Result<std::optional<TombstoneReason>> find_tombstone(const TombstoneHash& hash) const = 0;
+    virtual bool has_tombstones() const = 0;
+
     // Appends to `out` the events of (after, head], in order, until `events_max` or `bytes_max` is reached (at least
     // one if there is one). A sealed one is opened, or says that it cannot be: EventView::payload(). data_loss: a gap,
     // or bytes that fail their checks.
@@ -142,6 +158,7 @@ class EventLog {
     // Reads a part of the log, up to the event `up_to`; `after` goes on behind a file's number or a seq (0: from the
     // start; indexes always are). Ends early when `progress` answers false. Appends go on meanwhile, and memory is
     // bounded. data_loss: the first difference, in words without memory text; of files all are read before that.
+    // unavailable: a segment is missing, and what does not need it is well.
     virtual Result<Checked> check(LogPart part, std::uint64_t after, Seq up_to,
                                   const std::function<bool(const Checked&)>& progress) const = 0;
 
@@ -149,6 +166,13 @@ class EventLog {
     virtual std::array<std::uint8_t, 16> store_uuid() const = 0;
     virtual std::uint64_t epoch() const = 0;  // From 1; raised when a log goes on from an older state.
     virtual std::uint64_t bytes_on_disk() const = 0;
+
+    // See log_retention.h. From then on read() and all that reads events get those from their segments: unavailable
+    // when one is missing; details: first, last, file. Hashes and proofs, versions and receipts' keys do without.
+    virtual Result<ArchiveReport> archive(
+        Seq up_to, const std::filesystem::path& directory,
+        const std::function<void(std::uint64_t moved, std::uint64_t events)>& progress) = 0;
+    virtual ArchiveStatus archived(bool with_missing) const = 0;
 };
 
 }  // namespace annal

@@ -1,8 +1,11 @@
 #include "event_log_committer.h"
 
+#include "memory_event_generated.h"
+
 #include <rocksdb/file_system.h>
 
 #include <algorithm>
+#include <new>
 
 namespace annal {
 namespace {
@@ -48,6 +51,27 @@ bool holds(const ExpectedVersion& expected, Version actual) {
     return false;
 }
 
+// What the event says of how far its subject's erasure is; nullopt: nothing. One that another store wrote is over: its
+// keys are not here.
+std::optional<Erasure> erasure_of(const AppendBatch& batch, const EncodedEvent& event, Seq seq,
+                                  const ErasureTable& erasures) {
+    const auto& table = *fbs::GetMemoryEvent(event.bytes.data() + event_header_bytes);
+    if (table.scope()->user() == nullptr || table.scope()->user()->size() == 0) return std::nullopt;
+    Erasure erasure{std::string(batch.project), table.scope()->user()->str(), seq, 0, ErasureState::requested};
+    if (const auto* completed = table.body_as_ErasureCompleted(); completed != nullptr) {
+        const auto asked = erasures.find(erasure.project, erasure.user);
+        if (!asked || asked->requested_at != Seq{completed->requested_at()}) return std::nullopt;
+        erasure.requested_at = asked->requested_at;
+        erasure.keystore_epoch = completed->keystore_epoch();
+        erasure.state = ErasureState::completed;
+    }
+    if (batch.stamped_from) {
+        erasure.keystore_epoch = 0;
+        erasure.state = ErasureState::completed;
+    }
+    return erasure;
+}
+
 std::string epoch_line(std::uint64_t epoch) {
     return "epoch " + std::to_string(epoch);
 }
@@ -79,6 +103,15 @@ LogCommitter::~LogCommitter() {
 }
 
 void LogCommitter::commit(std::span<AppendRequest* const> group) {
+    try {
+        commit_group(group);
+    } catch (const std::bad_alloc&) {  // Nobody knows how far it came: as after a write that failed.
+        group_keys_.clear();
+        fail({ErrorCode::unavailable, "memory ran out", {}}, group);
+    }
+}
+
+void LogCommitter::commit_group(std::span<AppendRequest* const> group) {
     std::size_t bytes = 0;
     for (const auto* request : group) bytes += request->bytes;
     if (auto admitted = admit(bytes); !admitted) {
@@ -173,7 +206,12 @@ Status LogCommitter::resume(std::size_t bytes) {
     const bool lost = reopened || reopened.error().code == ErrorCode::data_loss;
     reopened = full;  // Closes it.
     for (const auto damage : {WalDamage::refuse, WalDamage::stop_at}) {
-        auto readable = RocksStore::open({options_.directory, options_.env, options_.on_message, damage, true, false});
+        auto readable = RocksStore::open({.directory = options_.directory,
+                                          .env = options_.env,
+                                          .on_message = options_.on_message,
+                                          .wal_damage = damage,
+                                          .read_only = true,
+                                          .archive_directory = options_.archive_directory});
         if (!readable) continue;
         if (const auto last = (*readable)->last_seq(); !last || !(*readable)->load_index(*last)) continue;
         log_.store = *std::move(readable);
@@ -258,7 +296,11 @@ Status LogCommitter::place_items(AppendRequest& request, Place& place) {
         }
         log_.store->add_event(batch.project, item.event->memory_id, place.seq, version, item.event->type,
                               item.event->bytes);
+        if (item.event->type == EventType::erasure_requested || item.event->type == EventType::erasure_completed)
+            if (auto erasure = erasure_of(batch, *item.event, place.seq, log_.store->erasures()))
+                log_.store->add_erasure(*std::move(erasure));
     }
+    for (const auto& tombstone : batch.tombstones) log_.store->add_tombstone(tombstone);
     place.events += request.count;
     return Done{};
 }
@@ -296,8 +338,13 @@ void LogCommitter::grow_tree(AppendRequest& request) {
     for (std::size_t i = 0; i < request.count; ++i, ++seq.value) {
         const auto header = read_header(view(*request.batch->items[i].event));
         Hash& hash = request.hashes[i];
-        hash = event_hash(seq, header->recorded_at, header->version, hash);
+        const Hash body = hash;
+        hash = event_hash(seq, header->recorded_at, header->version, body);
         log_.store->add_leaf(hash);
+        for (unsigned n = 1; n < options_.hashing_repeats; ++n) {
+            completed_again_.clear();
+            tree_again_.append(event_hash(seq, header->recorded_at, header->version, body), completed_again_);
+        }
         head_hash_ = hash;
     }
 }
@@ -306,6 +353,7 @@ Status LogCommitter::write_witness() {
     log_.witness.seq = log_.head;
     log_.witness.hash = head_hash_;
     log_.witness.root = log_.store->tree().root();
+    for (unsigned n = 1; n < options_.hashing_repeats; ++n) root_again_ = tree_again_.root();
     if (auto written = log_.witness_file->write(log_.witness); !written) return written;
     const std::lock_guard lock(witness_mutex_);
     if (!witness_dirty_) witness_changed_.notify_one();
@@ -341,10 +389,13 @@ std::optional<VerifierKey> LogCommitter::verifier_key() const {
 }
 
 Result<std::string> LogCommitter::signed_head() {
+    return signed_head(synced());
+}
+
+Result<std::string> LogCommitter::signed_head(Seq size) {
     const std::lock_guard lock(signing_mutex_);
     if (!signing_key_) return Error{ErrorCode::unavailable, "the log has no key to sign its head with", {}};
     return with_store([&](const RocksStore& store) -> Result<std::string> {
-        const Seq size = synced_.load();
         const auto kept = store.signed_head(size);
         if (!kept) return kept.error();
         if (*kept) {
@@ -360,6 +411,7 @@ Result<std::string> LogCommitter::signed_head() {
             if (const auto header = read_header(**last); header)
                 head.extensions.push_back("recorded_at " + to_string(header->recorded_at));
         auto note = sign_head(head, *signing_key_);
+        for (unsigned n = 1; n < options_.hashing_repeats && note; ++n) note = sign_head(head, *signing_key_);
         if (!note) return note;
         if (auto done = store.keep_signed_head(size, *note); !done) return done.error();
         return note;

@@ -36,7 +36,7 @@ class LogCommitter {
     LogCommitter(EventLogOptions options, OpenedLog log);
     ~LogCommitter();  // Flushes, and marks the witness clean.
 
-    // Commits or refuses each request of the group, in order.
+    // Commits or refuses each request of the group, in order. Memory that runs out is a write that failed.
     void commit(std::span<AppendRequest* const> group);
 
     Seq head() const { return head_.load(std::memory_order_acquire); }
@@ -56,6 +56,8 @@ class LogCommitter {
     void sign_with(SigningKey key);
     std::optional<VerifierKey> verifier_key() const;  // nullopt: there is no key to sign with.
     Result<std::string> signed_head();                // Of all that is durable; unavailable: there is no key.
+    Result<std::string> signed_head(Seq size);        // Of what was, when there were so many; they are durable.
+    Seq synced() const { return synced_.load(); }
 
  private:
     enum class Health { good, disk_full, failed };
@@ -66,6 +68,7 @@ class LogCommitter {
         bool sync = false;
     };
 
+    void commit_group(std::span<AppendRequest* const> group);
     Status admit(std::size_t bytes);
     Status resume(std::size_t bytes);
     bool room_is_known(std::size_t bytes) const;
@@ -96,6 +99,10 @@ class LogCommitter {
     std::string failure_;
     std::atomic<Seq> synced_;
     Hash head_hash_{};  // Of the last event written, synced or not.
+    // What hashing_repeats does again.
+    MerkleFrontier tree_again_;
+    std::vector<MerkleNode> completed_again_;
+    Hash root_again_{};
     std::chrono::steady_clock::time_point resume_tried_at_;
     std::optional<std::chrono::steady_clock::time_point> room_seen_at_;
     std::size_t bytes_since_room_ = 0;  // Taken since then.

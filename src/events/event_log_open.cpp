@@ -28,8 +28,8 @@ Error fewer_than_acknowledged(std::optional<Seq> head, Seq acknowledged, std::st
 
 Result<std::unique_ptr<RocksStore>> open_store(const EventLogOptions& options, WalDamage wal_damage, bool read_only,
                                                bool create = false) {
-    return RocksStore::open(
-        {options.directory, options.env, options.on_message, wal_damage, read_only, create, options.stream_rows_max});
+    return RocksStore::open({options.directory, options.env, options.on_message, wal_damage, read_only, create,
+                             options.stream_rows_max, options.archive_directory});
 }
 
 // Whether `store` holds everything the witness saw acknowledged.
@@ -38,9 +38,10 @@ Status holds_acknowledged(const RocksStore& store, const Witness& witness) {
     if (!head) return head.error();
     if (*head < witness.seq) return fewer_than_acknowledged(*head, witness.seq, "its end is missing");
     if (witness.seq == Seq{}) return Done{};
-    const auto stored = store.stored_event(witness.seq);
-    if (!stored) return stored.error();
-    if (!*stored || event_hash(witness.seq, **stored) != witness.hash)
+    std::vector<Hash> found;
+    const auto read = store.leaf_hashes(Seq{witness.seq.value - 1}, 1, found);
+    if (!read && read.error().code != ErrorCode::data_loss) return read.error();
+    if (!read || found[0] != witness.hash)
         return fewer_than_acknowledged(*head, witness.seq, "the last acknowledged event is another one");
     return Done{};
 }

@@ -7,12 +7,6 @@
 namespace annal {
 namespace {
 
-// What tells of a user's memories; not what the store must be able to read when the key is gone.
-bool is_sealed(EventType type) {
-    return type != EventType::erasure_requested && type != EventType::erasure_completed &&
-           type != EventType::policy_changed;
-}
-
 template <std::size_t... i>
 EventBody empty_body(EventType type, std::index_sequence<i...>) {
     EventBody body;
@@ -33,19 +27,38 @@ std::string text(const flatbuffers::String* value) {
     return value == nullptr ? std::string() : value->str();
 }
 
+Scope scope_of(const fbs::MemoryEvent& table) {
+    const auto& scope = *table.scope();
+    return {text(scope.project()), text(scope.agent()), text(scope.user()), text(scope.session())};
+}
+
+MemoryEvent shell_of(const MemoryId& memory, const EventId& event, EventType type, const fbs::MemoryEvent& table) {
+    MemoryEvent shell;
+    shell.memory_id = memory;
+    shell.event_id = event;
+    shell.scope = scope_of(table);
+    shell.body = empty_body(type, std::make_index_sequence<event_type_count>());
+    return shell;
+}
+
+EventView with(const EventView& event, const fbs::MemoryEvent& table, Payload payload) {
+    return {event.seq(), event.version(), event.recorded_at(), event.type(), &table, event.stored(), payload};
+}
+
 }  // namespace
+
+bool is_personal(EventType type) {
+    return type != EventType::erasure_requested && type != EventType::erasure_completed &&
+           type != EventType::policy_changed;
+}
 
 Status seal(Keystore& keystore, EncodedEvent& event) {
     if (keystore.state() == KeystoreState::off) return Done{};
     const auto& table = *fbs::GetMemoryEvent(event.bytes.data() + event_header_bytes);
     const auto& scope = *table.scope();
-    if (!is_sealed(event.type) || scope.user() == nullptr || scope.user()->size() == 0 || table.sealed() != nullptr)
+    if (!is_personal(event.type) || scope.user() == nullptr || scope.user()->size() == 0 || table.sealed() != nullptr)
         return Done{};
-    MemoryEvent shell;
-    shell.memory_id = event.memory_id;
-    shell.event_id = event.event_id;
-    shell.scope = {text(scope.project()), text(scope.agent()), text(scope.user()), text(scope.session())};
-    shell.body = empty_body(event.type, std::make_index_sequence<event_type_count>());
+    const auto shell = shell_of(event.memory_id, event.event_id, event.type, table);
     const std::string_view payload(reinterpret_cast<const char*>(event.bytes.data()) + event_header_bytes,
                                    event.bytes.size() - event_header_bytes);
     const auto sealed = keystore.seal({shell.scope.project, shell.scope.user},
@@ -58,9 +71,8 @@ Status seal(Keystore& keystore, EncodedEvent& event) {
 }
 
 Status unseal(const Keystore& keystore, EventView& event, EventArena& arena) {
-    if (event.payload() == Payload::plain || keystore.state() == KeystoreState::locked) return Done{};
-    const auto erased = EventView(event.seq(), event.version(), event.recorded_at(), event.type(), &event.table(),
-                                  event.stored(), Payload::erased);
+    if (event.payload() != Payload::sealed || keystore.state() == KeystoreState::locked) return Done{};
+    const auto erased = with(event, event.table(), Payload::erased);
     if (keystore.state() == KeystoreState::off) {  // This store never had a keystore: sealed in another one.
         event = erased;
         return Done{};
@@ -85,6 +97,21 @@ Status unseal(const Keystore& keystore, EventView& event, EventArena& arena) {
     const auto opened = decode_sealed(event, unsealed->payload, arena);
     if (!opened) return opened.error();
     event = *opened;
+    return Done{};
+}
+
+Status make_erased(EventView& event, EventArena& arena) {
+    if (event.payload() != Payload::plain) {
+        event = with(event, event.table(), Payload::erased);
+        return Done{};
+    }
+    // Stored in the clear: a shell without its content stands for it.
+    auto shell = encode(shell_of(event.memory_id(), event.event_id(), event.type(), event.table()), SealedPayload{});
+    if (!shell) return shell.error();
+    const auto bytes =
+        arena.copy(std::string_view(reinterpret_cast<const char*>(shell->bytes.data()), shell->bytes.size())
+                       .substr(event_header_bytes));
+    event = with(event, *fbs::GetMemoryEvent(bytes.data()), Payload::erased);
     return Done{};
 }
 

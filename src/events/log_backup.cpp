@@ -1,6 +1,7 @@
 #include "log_backup.h"
 
 #include "base64.h"
+#include "log_retention.h"
 #include "witness.h"
 
 #include <rocksdb/env.h>
@@ -15,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view file_prefix = "backup-", first_line = "annal backup v1\n", lock_name = "annal.lock";
+constexpr std::string_view file_prefix = "backup-", first_line = "annal backup v1\n", lock_name = "annal.lock",
+                           archive_name = "archive";
 
 // A backup as its file tells of it.
 struct Description {
@@ -154,8 +156,26 @@ class DirectoryLock {
     rocksdb::FileLock* lock_;
 };
 
+// The segments of what `store` archived are in `directory`, and whole, when this returns; says how many bytes they are.
+// `from` is asked for those that are not there.
+Result<std::uint64_t> keep_segments(rocksdb::FileSystem& files, const RocksStore& store, const fs::path& directory,
+                                    const std::function<Result<fs::path>(const ArchivedRange&)>& from,
+                                    const BackupProgress& progress) {
+    std::uint64_t bytes = 0;
+    for (const auto& range : store.archive().ranges()) {
+        if (auto kept = keep_segment(
+                files, store, range, [&] { return from(range); }, directory);
+            !kept)
+            return kept.error();
+        bytes += range.bytes;
+        if (progress) progress(range.last.value, store.archive().up_to().value);
+    }
+    return bytes;
+}
+
 // Opens the copy, hashes all of it, and says what it is.
-Result<Description> examine(const rocksdb::BackupInfo& copy, const LogToBackUp& log, const BackupProgress& progress) {
+Result<Description> examine(const rocksdb::BackupInfo& copy, const LogToBackUp& log, const fs::path& directory,
+                            const BackupProgress& progress) {
     auto store = RocksStore::open({.directory = copy.name_for_open,
                                    .env = copy.env_for_open.get(),
                                    .on_message = log.on_message,
@@ -172,9 +192,13 @@ Result<Description> examine(const rocksdb::BackupInfo& copy, const LogToBackUp& 
     const auto root = log.store.root(*head);
     if (!root) return root.error();
     if (*copied != *root) return other;
+    const auto segments = keep_segments(
+        files_of(log.env), **store, directory / archive_name,
+        [&](const ArchivedRange& range) { return log.store.archive().find(range); }, progress);
+    if (!segments) return segments.error();
 
     Description backup;
-    backup.info = {copy.backup_id, to_string(log.id), log.epoch, *head, *root, copy.size, log.clock.now()};
+    backup.info = {copy.backup_id, to_string(log.id), log.epoch, *head, *root, copy.size + *segments, log.clock.now()};
     const auto last = (*store)->stored_event(*head);
     if (!last) return last.error();
     if (*last) backup.hash = event_hash(*head, **last);
@@ -188,8 +212,8 @@ Status remove_file(rocksdb::FileSystem& files, const fs::path& path) {
 }
 
 // Everything in `draft` is whole and what the backup was; and it has a witness of the new epoch.
-Result<BackupInfo> make_log(const Description& backup, const fs::path& draft, Clock& clock, const OnMessage& on_message,
-                            const BackupProgress& progress) {
+Result<BackupInfo> make_log(const Description& backup, const fs::path& backups, const fs::path& draft, Clock& clock,
+                            const OnMessage& on_message, const BackupProgress& progress) {
     BackupInfo info = backup.info;
     Witness witness;
     {
@@ -205,6 +229,21 @@ Result<BackupInfo> make_log(const Description& backup, const fs::path& draft, Cl
         const auto root = (*store)->folded_root(info.seq, progress);
         if (!root) return root.error();
         if (*root != info.root) return other;
+        const auto archive = (*store)->archive().beside();  // The draft's, and so that of the log which it becomes.
+        const auto from = [&](const ArchivedRange& range) -> Result<fs::path> {
+            const auto name = range.file_name();
+            if (files_of(nullptr).FileExists((archive / name).string(), {}, nullptr).ok())
+                return Error{ErrorCode::already_exists,
+                             "there is another segment of that name: restore into an empty directory",
+                             {{"file", name}}};
+            if (files_of(nullptr).FileExists((backups / archive_name / name).string(), {}, nullptr).ok())
+                return backups / archive_name / name;
+            return Error{ErrorCode::data_loss,
+                         "the backup is damaged: the segment " + name + " of its archive is missing",
+                         {{"file", name}}};
+        };
+        const auto segments = keep_segments(files_of(nullptr), **store, archive, from, progress);
+        if (!segments) return segments.error();
         witness.store = (*identity)->store;
     }
     // Two restores of one backup are two logs: an epoch is never given out twice.
@@ -257,8 +296,8 @@ Result<BackupInfo> make_backup(const LogToBackUp& log, const fs::path& into, std
     rocksdb::BackupInfo copy;
     status = engine->VerifyBackup(id, true);
     if (status.ok()) status = engine->GetBackupInfo(id, &copy, true);
-    Result<Description> backup =
-        status.ok() ? examine(copy, log, progress) : Result<Description>(to_error(status, "checking the backup"));
+    Result<Description> backup = status.ok() ? examine(copy, log, directory, progress)
+                                             : Result<Description>(to_error(status, "checking the backup"));
     if (backup) {
         auto described = write_file(files, file_of(directory, id), to_text(*backup));
         if (!described) backup = described.error();
@@ -306,13 +345,15 @@ Result<BackupInfo> restore_backup(const fs::path& directory, std::uint32_t id, c
     if (!status.ok()) return to_error(status, "opening the directory of backups", on_message);
     std::unique_ptr<rocksdb::BackupEngineReadOnly> engine(opened);
 
-    const fs::path draft = log_directory.string() + ".restoring";
+    const fs::path draft = log_directory.string() + ".restoring", store = log_directory.parent_path();
+    const fs::path archive = store / archive_name;
     std::error_code failure;
+    const bool had_store = fs::exists(store, failure), had_archive = fs::exists(archive, failure);
     fs::remove_all(draft, failure);  // What an earlier run left.
     if (auto made = create_directories(files, draft); !made) return made.error();
     status = engine->RestoreDBFromBackup(wanted->info.id, draft.string(), draft.string());
     engine.reset();  // After an error its threads still copy.
-    Result<BackupInfo> info = status.ok() ? make_log(*wanted, draft, clock, on_message, progress)
+    Result<BackupInfo> info = status.ok() ? make_log(*wanted, directory, draft, clock, on_message, progress)
                                           : Result<BackupInfo>(to_error(status, "restoring the backup", on_message));
     if (info) {
         status = files.RenameFile(draft.string(), log_directory.string(), {}, nullptr);
@@ -320,9 +361,11 @@ Result<BackupInfo> restore_backup(const fs::path& directory, std::uint32_t id, c
     }
     if (!info) {
         fs::remove_all(draft, failure);
+        if (!had_archive) fs::remove_all(archive, failure);
+        if (!had_store) fs::remove(store, failure);
         return info;
     }
-    if (auto synced = sync_directory(files, log_directory.parent_path()); !synced) return synced.error();
+    if (auto synced = sync_directory(files, store); !synced) return synced.error();
     return info;
 }
 

@@ -11,7 +11,8 @@
 //   bytes 1234567
 //   created_at 1763700000000000    microseconds since 1970
 //   sha256 BASE64     of all lines above
-// A directory holds backups of one store. Keys are never in it.
+// A directory holds backups of one store. Keys are never in it. The segments that the log was archived to are in its
+// `archive`, shared by all backups: what is whole there is not copied again, and nothing there is ever removed.
 #pragma once
 
 #include "rocks_store.h"

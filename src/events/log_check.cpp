@@ -21,6 +21,13 @@ Error damaged(std::string what, Seq seq) {
     return {ErrorCode::data_loss, std::move(what), {{"seq", std::to_string(seq.value)}}};
 }
 
+// The last event of the segment that an error says is missing; nullopt: it says something else.
+std::optional<std::uint64_t> last_of_missing(const Error& error) {
+    const auto last = error.details.find("last");
+    if (error.code != ErrorCode::unavailable || last == error.details.end()) return std::nullopt;
+    return std::stoull(last->second);
+}
+
 // The project of such a key; empty: it is none.
 std::string_view project_of(std::string_view key, std::size_t tail) {
     if (key.size() < tail + 2 || key[key.size() - tail - 1] != '\0') return {};
@@ -60,11 +67,17 @@ Status check_event(const RocksStore& store, const EventView& event, std::optiona
         return damaged("the row of version " + std::to_string(event.version().value) + " of the stream of " + text +
                            " names " + std::to_string((*row)->value),
                        seq);
+    if (event.type() == EventType::erasure_requested && !event.user().empty()) {
+        const auto erasure = store.erasures().find(event.project(), event.user());
+        if (!erasure || erasure->requested_at < seq)
+            return damaged("the log has no row of the erasure it asks for", seq);
+    }
     return Done{};
 }
 
 Result<Checked> check_events(std::uint64_t after, Seq up_to, const WithStore& with_store, const Progress& progress) {
     Checked checked{.at = after};
+    std::optional<Error> missing;  // The first of the segments that are. The others' events are checked all the same.
     std::optional<Timestamp> before;
     EventArena arena;
     std::vector<EventView> page;
@@ -73,18 +86,24 @@ Result<Checked> check_events(std::uint64_t after, Seq up_to, const WithStore& wi
         arena.clear();
         page.clear();
         const auto read = with_store([&](const RocksStore& store) -> Status {
-            if (auto got =
-                    store.read(Seq{checked.at}, up_to, page_limits.events_max, page_limits.bytes_max, arena, page);
-                !got)
-                return got;
-            for (const auto& event : page)
+            const auto got =
+                store.read(Seq{checked.at}, up_to, page_limits.events_max, page_limits.bytes_max, arena, page);
+            for (const auto& event : page)  // Those before an error, too.
                 if (auto good = check_event(store, event, before); !good) return good;
-            return Done{};
+            return got;
         });
-        if (!read) return read.error();
+        if (!read) {
+            const auto last = last_of_missing(read.error());
+            if (!last) return read.error();
+            if (!missing) missing = read.error();
+            checked.at = *last;
+            before.reset();
+            continue;
+        }
         checked = {checked.count + page.size(), checked.bytes + arena.bytes(), page.back().seq().value};
-        if (!progress(checked)) break;
+        if (!progress(checked)) return checked;
     }
+    if (missing) return *missing;
     return checked;
 }
 
@@ -166,16 +185,23 @@ Status check_named(const RocksStore& store, Seq seq, std::string_view project) {
 
 // Written with its events: what names events past `up_to` was written meanwhile, and they are there, too.
 Result<Checked> check_idempotency(const WithStore& with_store, const Progress& progress) {
+    std::optional<Error> missing;
     const auto visit = [&](const RocksStore& store, std::string_view key, std::string_view value) -> Status {
         const auto project = project_of(key, idempotency_key_tail);
         const Seq first{value.size() == 44 ? number_at(value, 0) : 0};
         const auto count = value.size() == 44 ? number_at(value, 8, 4) : 0;
         if (project.empty() || first.value == 0 || count == 0)
             return Error{ErrorCode::data_loss, "a row of the idempotency keys is of no known form", {}};
-        if (auto good = check_named(store, first, project); !good) return good;
-        return check_named(store, Seq{first.value + count - 1}, project);
+        for (const Seq seq : {first, Seq{first.value + count - 1}})
+            if (auto good = check_named(store, seq, project); !good) {
+                if (!last_of_missing(good.error())) return good;
+                missing = good.error();
+            }
+        return Done{};
     };
-    return check_rows(RocksStore::Index::idempotency, with_store, progress, visit);
+    auto checked = check_rows(RocksStore::Index::idempotency, with_store, progress, visit);
+    if (checked && missing) return *missing;
+    return checked;
 }
 
 // One that was signed with another key proves nothing, but what it says must hold.

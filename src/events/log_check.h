@@ -10,9 +10,6 @@
 
 namespace annal {
 
-// Calls its argument while the store is sure to stay.
-using WithStore = std::function<Status(const std::function<Status(const RocksStore&)>&)>;
-
 // What the tree is held against, beside the rows of the store.
 struct TreeWitnesses {
     std::optional<Witness> witness{};

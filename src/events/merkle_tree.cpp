@@ -81,6 +81,14 @@ Result<MerkleFrontier> MerkleFrontier::of(std::uint64_t size, const ReadMerkleNo
     return frontier;
 }
 
+std::optional<MerkleFrontier> MerkleFrontier::of(std::uint64_t size, std::vector<Hash> roots) {
+    if (size > merkle_leaves_max || static_cast<std::size_t>(std::popcount(size)) != roots.size()) return std::nullopt;
+    MerkleFrontier frontier;
+    frontier.size_ = size;
+    frontier.roots_ = std::move(roots);
+    return frontier;
+}
+
 Hash MerkleFrontier::root() const {
     return roots_.empty() ? sha256({}) : fold(roots_);
 }

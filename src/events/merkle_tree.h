@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 namespace annal {
@@ -45,8 +46,11 @@ class MerkleFrontier {
 
     // Of the first `size` leaves, at most merkle_leaves_max. Fails as read_node does.
     static Result<MerkleFrontier> of(std::uint64_t size, const ReadMerkleNode& read_node);
+    // Of the roots() of one; nullopt: there are not as many in a tree of that size.
+    static std::optional<MerkleFrontier> of(std::uint64_t size, std::vector<Hash> roots);
 
     std::uint64_t size() const { return size_; }
+    const std::vector<Hash>& roots() const { return roots_; }
     Hash root() const;  // Of no leaves: SHA-256 of nothing.
 
     bool operator==(const MerkleFrontier&) const = default;

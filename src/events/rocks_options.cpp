@@ -13,6 +13,8 @@
 namespace annal {
 namespace {
 
+constexpr int cache_shard_bits = 2;  // By default 64 shards, of half a MiB each.
+
 // A full disk is recovered from by one path of ours, close and reopen, not by a thread of RocksDB's that races with it.
 class NoSelfRecovery final : public rocksdb::EventListener {
  public:
@@ -81,6 +83,7 @@ rocksdb::DBOptions rocks_db_options(const RocksStoreOptions& options) {
     db.WAL_ttl_seconds = 0;
     db.WAL_size_limit_MB = 0;
     db.max_open_files = 4096;
+    db.max_file_opening_threads = 1;  // Else 15 threads are made and ended an open, for the 16 tables it looks at.
     db.skip_stats_update_on_db_open = true;
     db.max_background_jobs = 4;
     db.bytes_per_sync = std::uint64_t{1} << 20;
@@ -100,7 +103,7 @@ std::vector<rocksdb::ColumnFamilyDescriptor> rocks_families() {
     table.checksum = rocksdb::kXXH3;
     table.cache_index_and_filter_blocks = true;
     table.pin_l0_filter_and_index_blocks_in_cache = true;
-    table.block_cache = rocksdb::NewLRUCache(std::size_t{32} << 20);
+    table.block_cache = rocksdb::NewLRUCache(std::size_t{32} << 20, cache_shard_bits);
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
 
     rocksdb::ColumnFamilyOptions common;
@@ -126,6 +129,9 @@ std::vector<rocksdb::ColumnFamilyDescriptor> rocks_families() {
     rocksdb::ColumnFamilyOptions streams = common;  // Keys in no order: small blocks.
     streams.write_buffer_size = std::size_t{16} << 20;
     table.block_size = std::size_t{4} << 10;
+    // A filter of a whole table may not fit into a shard of the cache: it would be read at every question.
+    table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+    table.partition_filters = true;
     streams.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
 
     rocksdb::ColumnFamilyOptions idem = streams;  // Most keys asked for are new: a filter in memory too.

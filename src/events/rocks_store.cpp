@@ -1,5 +1,6 @@
 #include "rocks_store.h"
 
+#include "rocks_keys.h"
 #include "rocks_options.h"
 
 #include <rocksdb/convenience.h>
@@ -13,37 +14,10 @@
 namespace annal {
 namespace {
 
-enum Family : std::size_t { default_family, events, streams, idem, meta };
-
 constexpr std::uint32_t format_version = 1;
 constexpr std::size_t batch_protection_bytes = 8;
 constexpr std::string_view indexed_key("\0indexed", 8);
-constexpr std::uint64_t folded_events_max = 4096;
-constexpr std::size_t readahead_bytes = std::size_t{2} << 20;
 constexpr std::size_t load_events_max = 1024, load_bytes_max = std::size_t{8} << 20;
-constexpr std::size_t readahead_events_min = 512;  // A reader that close to the head reads memory.
-
-template <class T>
-void append_number(std::string& to, T value) {
-    for (int shift = static_cast<int>(sizeof value) * 8 - 8; shift >= 0; shift -= 8)
-        to += static_cast<char>(value >> shift);
-}
-
-template <class T>
-T take_number(const char* from) {
-    T value = 0;
-    for (std::size_t i = 0; i < sizeof value; ++i)
-        value = static_cast<T>((value << 8) | static_cast<std::uint8_t>(from[i]));
-    return value;
-}
-
-struct SeqKey {
-    explicit SeqKey(Seq seq) {
-        for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(seq.value >> (56 - 8 * i));
-    }
-    rocksdb::Slice slice() const { return {bytes.data(), bytes.size()}; }
-    std::array<char, 8> bytes{};
-};
 
 void set_scoped_key(std::string& key, std::string_view project, std::span<const std::uint8_t> id) {
     key.assign(project);
@@ -57,40 +31,11 @@ std::string stream_prefix(std::string_view project, const MemoryId& stream) {
     return key;
 }
 
-std::string node_key(MerkleNodeId id) {
-    std::string key("\0node", 5);
-    key += static_cast<char>(id.level);
-    append_number(key, id.index);
-    return key;
-}
-
-std::string head_key(Seq size) {
-    std::string key("head");
-    append_number(key, size.value);
-    return key;
-}
-
 std::string idempotency_key(std::string_view project, std::string_view text) {
     const Hash hash = sha256(text);
     std::string key;
     set_scoped_key(key, project, std::span(hash).first(16));
     return key;
-}
-
-std::string_view view(const rocksdb::Slice& slice) {
-    return {slice.data(), slice.size()};
-}
-
-std::string_view view(std::span<const std::uint8_t> bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-rocksdb::Slice slice(std::string_view bytes) {
-    return {bytes.data(), bytes.size()};
-}
-
-Error damaged(std::string what, Seq seq) {
-    return {ErrorCode::data_loss, std::move(what), {{"seq", std::to_string(seq.value)}}};
 }
 
 }  // namespace
@@ -123,6 +68,11 @@ Result<std::unique_ptr<RocksStore>> RocksStore::open(const RocksStoreOptions& op
     store->read_only_ = options.read_only;
     store->stream_rows_max_ = options.stream_rows_max;
     store->batch_ = std::make_unique<rocksdb::WriteBatch>(0, 0, batch_protection_bytes, 0);
+    const auto beside = options.directory.lexically_normal().parent_path() / "archive";
+    store->archive_ = std::make_unique<LogArchive>(
+        *db_options.env->GetFileSystem(), options.archive_directory.empty() ? beside : options.archive_directory);
+    if (auto loaded = store->load_archive(); !loaded) return loaded.error();
+    if (auto loaded = store->load_erasures(); !loaded) return loaded.error();
     return store;
 }
 
@@ -141,6 +91,8 @@ Status RocksStore::load_index(Seq head, bool anew) {
     }
     if (anew) {
         if (read_only_) return Error{ErrorCode::data_loss, "the log's index is not that of its events", {}};
+        for (const auto& range : archive_->ranges())
+            if (const auto found = archive_->find(range); !found) return found.error();
         if (auto cleared = clear_index(); !cleared) return cleared;
         *done = Seq{};
     }
@@ -235,7 +187,9 @@ Result<Seq> RocksStore::last_seq() const {
     const std::unique_ptr<rocksdb::Iterator> last(db_->NewIterator({}, family(events)));
     last->SeekToLast();
     if (!last->status().ok()) return to_error(last->status(), "reading the head", on_message_);
-    if (!last->Valid()) return Seq{};
+    if (!last->Valid() && archive_->up_to() == Seq{}) return Seq{};
+    if (!last->Valid())
+        return Error{ErrorCode::data_loss, "the events that follow those that were archived are missing", {}};
     if (last->key().size() != 8) return Error{ErrorCode::data_loss, "the last event's key is damaged", {}};
     return Seq{take_number<std::uint64_t>(last->key().data())};
 }
@@ -261,7 +215,7 @@ Result<std::optional<std::string>> RocksStore::stored_event(Seq seq) const {
     std::string value;
     const SeqKey key(seq);
     const auto status = db_->Get({}, family(events), key.slice(), &value);
-    if (status.IsNotFound()) return std::optional<std::string>();
+    if (status.IsNotFound()) return archived_event(seq);
     if (!status.ok()) return to_error(status, "reading an event", on_message_);
     return std::optional(std::move(value));
 }
@@ -355,6 +309,20 @@ Result<std::optional<IdempotencyRow>> RocksStore::find_idempotency(std::string_v
 Status RocksStore::read(Seq after, Seq up_to, std::size_t events_max, std::size_t bytes_max, EventArena& arena,
                         std::vector<EventView>& out) const {
     if (after >= up_to) return Done{};
+    const std::size_t bytes_end = bytes_max > SIZE_MAX - arena.bytes() ? SIZE_MAX : arena.bytes() + bytes_max;
+    if (const Seq archived = archive_->up_to(); after < archived) {
+        bool full = false;
+        auto read =
+            read_archived(after, std::min(up_to, archived), [&](Seq seq, std::string_view stored) -> Result<bool> {
+                auto event = decode(seq, stored, arena);
+                if (!event) return event.error();
+                out.push_back(*event);
+                after = seq;
+                full = --events_max == 0 || arena.bytes() >= bytes_end;
+                return !full;
+            });
+        if (!read || full || after >= up_to) return read;
+    }
     const std::uint64_t wanted = std::min<std::uint64_t>(up_to.value - after.value, events_max);
     const SeqKey begin(Seq{after.value + 1}), end(Seq{after.value + wanted + 1});
     const rocksdb::Slice upper = end.slice();
@@ -366,19 +334,19 @@ Status RocksStore::read(Seq after, Seq up_to, std::size_t events_max, std::size_
     }
 
     const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options, family(events)));
-    const std::size_t bytes_before = arena.bytes();
     Seq next{after.value + 1};
     for (rows->Seek(begin.slice()); rows->Valid(); rows->Next(), ++next.value) {
-        if (rows->key().size() != 8 || take_number<std::uint64_t>(rows->key().data()) != next.value)
-            return damaged("the log has a gap", next);
+        if (rows->key().size() != 8 || take_number<std::uint64_t>(rows->key().data()) != next.value) break;
         auto event = decode(next, view(rows->value()), arena);
         if (!event) return event.error();
         out.push_back(*event);
-        if (arena.bytes() - bytes_before >= bytes_max) return Done{};
+        if (arena.bytes() >= bytes_end) return Done{};
     }
     if (!rows->status().ok()) return to_error(rows->status(), "reading the log", on_message_);
-    if (next.value != after.value + wanted + 1) return damaged("the log ends before its head", next);
-    return Done{};
+    if (next.value == after.value + wanted + 1) return Done{};
+    if (next <= moved_out())  // Since this began.
+        return read(after, up_to, events_max, bytes_end - arena.bytes(), arena, out);
+    return damaged(rows->Valid() ? "the log has a gap" : "the log ends before its head", next);
 }
 
 Status RocksStore::read_stream(std::string_view project, const MemoryId& stream, Seq up_to, EventArena& arena,
@@ -422,86 +390,23 @@ Status RocksStore::read_stream(std::string_view project, const MemoryId& stream,
 Status RocksStore::read_version(const MemoryId& stream, Version version, Seq seq, EventArena& arena,
                                 std::vector<EventView>& out) const {
     rocksdb::PinnableSlice stored;
+    std::optional<std::string> archived;
     const SeqKey key(seq);
     const auto status = db_->Get({}, family(events), key.slice(), &stored);
-    if (status.IsNotFound()) return damaged("the log has a gap", seq);
-    if (!status.ok()) return to_error(status, "reading a stream", on_message_);
-    auto event = decode(seq, view(stored), arena);
+    if (status.IsNotFound()) {
+        auto found = archived_event(seq);
+        if (!found) return found.error();
+        if (!*found) return damaged("the log has a gap", seq);
+        archived = *std::move(found);
+    } else if (!status.ok()) {
+        return to_error(status, "reading a stream", on_message_);
+    }
+    auto event = decode(seq, archived ? std::string_view(*archived) : view(stored), arena);
     if (!event) return event.error();
     if (event->memory_id() != stream || event->version() != version)
         return damaged("a stream's row names another stream's event", seq);
     out.push_back(*event);
     return Done{};
-}
-
-Result<Hash> RocksStore::tree_node(MerkleNodeId id) const {
-    if (id.level < kept_level_min) {
-        std::vector<Hash> hashes;
-        const std::uint64_t count = std::uint64_t{1} << id.level;
-        if (auto read = leaf_hashes(Seq{id.index * count}, count, hashes); !read) return read.error();
-        for (; hashes.size() > 1; hashes.resize(hashes.size() / 2))
-            for (std::size_t i = 0; i < hashes.size() / 2; ++i)
-                hashes[i] = merkle_parent(hashes[2 * i], hashes[2 * i + 1]);
-        return hashes[0];
-    }
-    {
-        const std::shared_lock hold(waiting_mutex_);
-        for (const auto& node : waiting_nodes_)
-            if (node.id == id) return node.hash;
-    }
-    std::string value;
-    const auto status = db_->Get({}, family(streams), node_key(id), &value);
-    if (status.IsNotFound())
-        return Error{ErrorCode::not_found,
-                     "a node of the Merkle tree is missing",
-                     {{"level", std::to_string(id.level)}, {"index", std::to_string(id.index)}}};
-    if (!status.ok()) return to_error(status, "reading the Merkle tree", on_message_);
-    Hash hash{};
-    if (value.size() != hash.size()) return Error{ErrorCode::data_loss, "a node of the Merkle tree is damaged", {}};
-    std::copy(value.begin(), value.end(), hash.begin());
-    return hash;
-}
-
-Result<Hash> RocksStore::root(Seq size) const {
-    const auto tree = MerkleFrontier::of(size.value, [this](MerkleNodeId id) { return tree_node(id); });
-    if (!tree) return tree.error();
-    return tree->root();
-}
-
-Result<std::uint64_t> RocksStore::leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const {
-    const SeqKey begin(Seq{after.value + 1}), end(Seq{after.value + count + 1});
-    const rocksdb::Slice upper = end.slice();
-    rocksdb::ReadOptions options;
-    options.iterate_upper_bound = &upper;
-    options.fill_cache = false;
-    if (count >= readahead_events_min) options.readahead_size = readahead_bytes;
-    const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator(options, family(events)));
-    std::uint64_t bytes = 0;
-    Seq next{after.value + 1};
-    for (rows->Seek(begin.slice()); rows->Valid(); rows->Next(), ++next.value) {
-        if (rows->key().size() != 8 || take_number<std::uint64_t>(rows->key().data()) != next.value) break;
-        out.push_back(event_hash(next, view(rows->value())));
-        bytes += rows->value().size();
-    }
-    if (!rows->status().ok()) return to_error(rows->status(), "reading the log", on_message_);
-    if (out.size() != count) return damaged("the log has a gap", next);
-    return bytes;
-}
-
-Result<Hash> RocksStore::folded_root(Seq size,
-                                     const std::function<void(std::uint64_t done, std::uint64_t all)>& progress) const {
-    MerkleFrontier tree;
-    std::vector<Hash> hashes;
-    std::vector<MerkleNode> completed;
-    while (tree.size() < size.value) {
-        hashes.clear();
-        completed.clear();
-        const auto count = std::min<std::uint64_t>(size.value - tree.size(), folded_events_max);
-        if (auto read = leaf_hashes(Seq{tree.size()}, count, hashes); !read) return read.error();
-        for (const auto& hash : hashes) tree.append(hash, completed);
-        if (progress) progress(tree.size(), size.value);
-    }
-    return tree.root();
 }
 
 Result<std::uint32_t> RocksStore::copy_to(rocksdb::BackupEngine& backups) const {
@@ -511,35 +416,6 @@ Result<std::uint32_t> RocksStore::copy_to(rocksdb::BackupEngine& backups) const 
     const auto status = backups.CreateNewBackup(options, db_.get(), &id);
     if (!status.ok()) return to_error(status, "copying the log", on_message_);
     return id;
-}
-
-Result<std::optional<std::string>> RocksStore::signed_head(Seq at_most) const {
-    const std::unique_ptr<rocksdb::Iterator> heads(db_->NewIterator({}, family(meta)));
-    const std::string greatest = head_key(at_most);
-    heads->SeekForPrev(greatest);
-    if (!heads->status().ok()) return to_error(heads->status(), "reading the signed heads", on_message_);
-    if (!heads->Valid() || heads->key().size() != greatest.size() || !heads->key().starts_with("head"))
-        return std::optional<std::string>();
-    return std::optional(heads->value().ToString());
-}
-
-Result<std::vector<std::pair<Seq, std::string>>> RocksStore::signed_heads(Seq after, Seq up_to) const {
-    std::vector<std::pair<Seq, std::string>> notes;
-    const std::unique_ptr<rocksdb::Iterator> heads(db_->NewIterator({}, family(meta)));
-    const std::string first = head_key(Seq{after.value + 1});
-    for (heads->Seek(first); heads->Valid() && heads->key().size() == first.size(); heads->Next()) {
-        const Seq size{take_number<std::uint64_t>(heads->key().data() + first.size() - 8)};
-        if (!heads->key().starts_with("head") || size > up_to) break;
-        notes.emplace_back(size, heads->value().ToString());
-    }
-    if (!heads->status().ok()) return to_error(heads->status(), "reading the signed heads", on_message_);
-    return notes;
-}
-
-Status RocksStore::keep_signed_head(Seq size, std::string_view note) const {
-    const auto status = db_->Put({}, family(meta), head_key(size), slice(note));
-    if (!status.ok()) return to_error(status, "keeping a signed head", on_message_);
-    return Done{};
 }
 
 Result<bool> RocksStore::was_sealed() const {
@@ -557,12 +433,43 @@ Status RocksStore::keep_that_sealed() const {
     return Done{};
 }
 
-void RocksStore::add_leaf(const Hash& event_hash) {
-    completed_.clear();
-    tree_.append(event_hash, completed_);
-    if (completed_.size() <= kept_level_min) return;
-    const std::lock_guard changing(waiting_mutex_);
-    waiting_nodes_.insert(waiting_nodes_.end(), completed_.begin() + kept_level_min, completed_.end());
+Status RocksStore::load_erasures() {
+    const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}, family(meta)));
+    for (rows->Seek(slice(ErasureTable::prefix)); rows->Valid() && rows->key().starts_with(slice(ErasureTable::prefix));
+         rows->Next()) {
+        auto erasure = ErasureTable::decode(view(rows->key()), view(rows->value()));
+        if (!erasure) return erasure.error();
+        erasures_.put(*std::move(erasure));
+    }
+    if (rows->status().ok()) {
+        const auto first = tombstone_key({});
+        rows->Seek(first);
+        has_tombstones_ =
+            rows->Valid() &&
+            rows->key().starts_with(slice(std::string_view(first).substr(0, first.size() - sizeof(TombstoneHash))));
+    }
+    if (!rows->status().ok()) return to_error(rows->status(), "reading what was erased", on_message_);
+    return Done{};
+}
+
+Status RocksStore::keep_erasure(const Erasure& erasure) const {
+    rocksdb::WriteOptions options;
+    options.sync = true;
+    const auto status =
+        db_->Put(options, family(meta), ErasureTable::key(erasure.project, erasure.user), ErasureTable::value(erasure));
+    if (!status.ok()) return to_error(status, "keeping how far an erasure is", on_message_);
+    erasures_.put(erasure);
+    return Done{};
+}
+
+Result<std::optional<TombstoneReason>> RocksStore::find_tombstone(const TombstoneHash& hash) const {
+    std::string value;
+    const auto status = db_->Get({}, family(meta), tombstone_key(hash), &value);
+    if (status.IsNotFound()) return std::optional<TombstoneReason>();
+    if (!status.ok()) return to_error(status, "looking a value up that may be refused", on_message_);
+    const auto reason = tombstone_reason(value);
+    if (!reason) return reason.error();
+    return std::optional(*reason);
 }
 
 Status RocksStore::walk(Index index, std::string_view after,
@@ -611,9 +518,22 @@ void RocksStore::add_idempotency(std::string_view project, std::string_view key,
     batch_->Put(family(idem), idempotency_key(project, key), value).PermitUncheckedError();
 }
 
+void RocksStore::add_erasure(Erasure erasure) {
+    batch_->Put(family(meta), ErasureTable::key(erasure.project, erasure.user), ErasureTable::value(erasure))
+        .PermitUncheckedError();
+    batch_erasures_.push_back(std::move(erasure));
+}
+
+void RocksStore::add_tombstone(const ValueTombstone& tombstone) {
+    batch_->Put(family(meta), tombstone_key(tombstone.hash), tombstone_value(tombstone.reason)).PermitUncheckedError();
+    batch_has_tombstones_ = true;
+}
+
 void RocksStore::drop_batch() {
     batch_->Clear();
     batch_rows_.clear();
+    batch_erasures_.clear();
+    batch_has_tombstones_ = false;
 }
 
 Status RocksStore::write(bool sync) {
@@ -624,6 +544,8 @@ Status RocksStore::write(bool sync) {
         const std::lock_guard changing(waiting_mutex_);
         for (std::size_t row = 0; row < batch_rows_.size(); ++row)
             waiting_.add(batch_rows_.key(row), batch_rows_.value(row));
+        for (auto& erasure : batch_erasures_) erasures_.put(std::move(erasure));
+        if (batch_has_tombstones_) has_tombstones_ = true;
     }
     drop_batch();
     if (!status.ok()) return to_error(status, "writing the log", on_message_);

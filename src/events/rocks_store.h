@@ -8,6 +8,12 @@
 //   meta     "format", "store", "created"                   format version (4), UUID (16), recorded time in us (8)
 //            "head", size (8)                               a signed tree head (signed_head.h)
 //            "sealed"                                       1: a keystore was given to the log
+//            "erasure", 0, project, 0, user                 how far the subject's last erasure is (erasures.h)
+//            "tombstone", hash (16)                         a value that is refused, and why (1)
+//            "segment", first seq (8)                       last seq (8), bytes (8), recorded_at of the last (8) and
+//                                                           directory of a range that was moved out (log_archive.h)
+//            "tile", index (8)                              the event hashes of 256 events that were moved out (32
+//            each)
 // The project, which is not empty and holds no 0, is part of every key of a stream or of "idem", so no lookup can cross
 // from one to another. What is written together is one batch, all of it or nothing.
 //
@@ -16,14 +22,20 @@
 // batch and "indexed" reach the disk together, and only after their events were synced: "indexed" is not beyond what a
 // power loss leaves. load_index() brings back what a crash took, at most a memtable's worth of rows (16 MiB).
 // The Merkle tree goes the same way: nodes below level 8 are not kept but computed from at most 255 events.
+//
+// Events that were moved out are the first ones, a multiple of 256, and never the last 256. Their rows are there still
+// but for those of "events": whoever asks for one gets it from its segment, if it has the hash that its tile says.
 #pragma once
 
 #include "codec.h"
+#include "erasures.h"
+#include "log_archive.h"
 #include "merkle_tree.h"
 #include "rocks_files.h"
 #include "rocks_support.h"
 #include "stream_rows.h"
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <shared_mutex>
@@ -53,10 +65,14 @@ struct RocksStoreOptions {
     rocksdb::Env* env = nullptr;
     OnMessage on_message;
     WalDamage wal_damage = WalDamage::refuse;
-    bool read_only = false;              // Changes no file.
-    bool create = false;                 // There is none yet.
-    std::size_t stream_rows_max = 1024;  // That wait in memory.
+    bool read_only = false;                     // Changes no file.
+    bool create = false;                        // There is none yet.
+    std::size_t stream_rows_max = 1024;         // That wait in memory.
+    std::filesystem::path archive_directory{};  // Empty: `archive` beside the directory.
 };
+
+// What of a log is moved out together: whole full subtrees of the tree.
+inline constexpr std::uint64_t tile_events = 256;
 
 struct StoreIdentity {
     std::array<std::uint8_t, 16> store{};
@@ -93,12 +109,14 @@ class RocksStore {
                        std::vector<EventView>& out) const;
 
     static constexpr unsigned kept_level_min = 8;  // Of the tree's nodes.
-    // The hashes of `count` events, as they are stored; returns how many bytes those are. data_loss: a gap.
+    static_assert(tile_events == std::uint64_t{1} << kept_level_min);
+    // The hashes of `count` events, as they are stored, or as their tiles have them; returns how many bytes were read.
+    // data_loss: a gap.
     Result<std::uint64_t> leaf_hashes(Seq after, std::uint64_t count, std::vector<Hash>& out) const;
     // Of the tree over what was written and given to add_leaf. Roots of any size up to that.
     Result<Hash> tree_node(MerkleNodeId id) const;
     Result<Hash> root(Seq size) const;
-    // The root of the first `size` events as they are stored, each read and hashed. data_loss: a gap.
+    // The root of the first `size` events, folded from their leaf_hashes(). data_loss: a gap.
     Result<Hash> folded_root(Seq size,
                              const std::function<void(std::uint64_t done, std::uint64_t all)>& progress) const;
     Result<std::uint32_t> copy_to(rocksdb::BackupEngine& backups) const;  // The new backup's id.
@@ -115,6 +133,17 @@ class RocksStore {
     Status check_files(std::uint64_t after,
                        const std::function<bool(const TableFile& file, const Status& whole)>& visit) const;
 
+    const ErasureTable& erasures() const { return erasures_; }
+    Status keep_erasure(const Erasure& erasure) const;  // Synced. By the one who erases.
+    // nullopt: the value is not refused.
+    Result<std::optional<TombstoneReason>> find_tombstone(const TombstoneHash& hash) const;
+    bool has_tombstones() const { return has_tombstones_.load(std::memory_order_acquire); }
+    const LogArchive& archive() const { return *archive_; }
+    // From its return on the events of `range`, which follow those that were moved out before and are indexed, are read
+    // from their segment. `leaves` are their hashes. All or nothing, synced.
+    Status move_out(const ArchivedRange& range, std::span<const Hash> leaves) const;
+    Status reclaim() const;  // Gives back the space of all that were moved out.
+
     Result<bool> was_sealed() const;
     Status keep_that_sealed() const;  // Synced.
 
@@ -123,6 +152,8 @@ class RocksStore {
     void add_event(std::string_view project, const MemoryId& stream, Seq seq, Version version, EventType type,
                    std::span<const std::uint8_t> stored);
     void add_idempotency(std::string_view project, std::string_view key, const IdempotencyRow& row);
+    void add_erasure(Erasure erasure);
+    void add_tombstone(const ValueTombstone& tombstone);
     void drop_batch();
     Status write(bool sync);
     Status sync();                          // Everything written so far.
@@ -139,24 +170,40 @@ class RocksStore {
     rocksdb::ColumnFamilyHandle* family(std::size_t which) const { return families_[which]; }
     static void add_row(StreamRows& to, std::string_view project, const MemoryId& stream, Version version, Seq seq,
                         EventType type);
+    Status load_erasures();
     Status clear_index();
     Status write_beside(rocksdb::WriteBatch& batch);
     Status read_version(const MemoryId& stream, Version version, Seq seq, EventArena& arena,
                         std::vector<EventView>& out) const;
+    Status load_archive();
+    Status read_tiles(Seq after, std::uint64_t count, std::vector<Hash>& out) const;
+    Status read_archived(Seq after, Seq up_to,
+                         const std::function<Result<bool>(Seq seq, std::string_view stored)>& visit) const;
+    Result<std::optional<std::string>> archived_event(Seq seq) const;  // nullopt: it was not moved out.
+    Seq moved_out() const;  // For who found an event gone: once the move under way is over.
 
     OnMessage on_message_;
     std::unique_ptr<rocksdb::DB> db_;
     std::vector<rocksdb::ColumnFamilyHandle*> families_;  // As in the table above, after RocksDB's own default.
     std::unique_ptr<rocksdb::WriteBatch> batch_;
+    std::unique_ptr<LogArchive> archive_;
+    mutable std::shared_mutex moving_mutex_;  // Exclusive: events are gone, and archive_ does not have them yet.
 
     std::size_t stream_rows_max_ = 0;
     bool read_only_ = false;
-    StreamRows batch_rows_;  // Of the events in batch_.
+    StreamRows batch_rows_;                // Of the events in batch_.
+    std::vector<Erasure> batch_erasures_;  // In batch_.
+    mutable ErasureTable erasures_;
+    std::atomic<bool> has_tombstones_ = false;
+    bool batch_has_tombstones_ = false;
     MerkleFrontier tree_;
     std::vector<MerkleNode> completed_;        // By the leaf in hand.
     StreamRows waiting_;                       // For write_index(),
     std::vector<MerkleNode> waiting_nodes_;    // and these.
     mutable std::shared_mutex waiting_mutex_;  // Exclusive, by the committer: what waits is being changed.
 };
+
+// Calls its argument while the store is sure to stay.
+using WithStore = std::function<Status(const std::function<Status(const RocksStore&)>&)>;
 
 }  // namespace annal

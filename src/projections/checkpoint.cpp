@@ -1,12 +1,13 @@
 #include "checkpoint.h"
 
+#include <algorithm>
 #include <concepts>
 #include <utility>
 
 namespace annal {
 namespace {
 
-constexpr char row_format = 1;
+constexpr char row_format = 1, checkpoint_format = 2;
 
 template <std::unsigned_integral T>
 void put(std::string& row, T value) {
@@ -39,7 +40,7 @@ struct RowReader {
         rest.remove_prefix(size);
         return taken;
     }
-    bool has_format() { return take(1) == std::string_view(&row_format, 1); }
+    bool has_format(char format = row_format) { return take(1) == std::string_view(&format, 1); }
     bool ends_well() const { return good && rest.empty(); }
 };
 
@@ -52,27 +53,32 @@ ErrorCode to_code(std::string_view name) {
 }  // namespace
 
 std::string to_row(const Checkpoint& checkpoint) {
-    std::string row(1, row_format);
+    std::string row(1, checkpoint_format);
     put(row, checkpoint.applied.value);
     put(row, checkpoint.generation);
     put(row, checkpoint.version);
     put(row, checkpoint.projector);
     put(row, checkpoint.settings);
     put(row, checkpoint.log);
+    put(row, std::string_view(reinterpret_cast<const char*>(checkpoint.last.data()), checkpoint.last.size()));
     return row;
 }
 
 Result<Checkpoint> to_checkpoint(std::string_view row) {
     RowReader in{row};
     Checkpoint checkpoint;
-    if (in.has_format()) {
+    if (in.has_format(checkpoint_format)) {
         checkpoint.applied.value = in.number<std::uint64_t>();
         checkpoint.generation = in.number<std::uint64_t>();
         checkpoint.version = in.number<std::uint32_t>();
         checkpoint.projector = in.text();
         checkpoint.settings = in.text();
         checkpoint.log = in.text();
-        if (in.ends_well()) return checkpoint;
+        const auto last = in.take(in.number<std::uint32_t>());
+        if (in.ends_well() && last.size() == checkpoint.last.size()) {
+            std::ranges::copy(last, checkpoint.last.begin());
+            return checkpoint;
+        }
     }
     return Error{ErrorCode::data_loss, "a checkpoint that cannot be read", {}};
 }

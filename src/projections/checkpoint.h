@@ -1,13 +1,17 @@
 // What a projector's space says of itself: rows that the runtime writes in the batch of the state they describe.
 //   key                          value
-//   \0checkpoint                 format 1, u64 applied, u64 generation, u32 version, text projector, settings, log
+//   \0checkpoint                 format 2, u64 applied, u64 generation, u32 version, text projector, settings, log,
+//                                last
 //   \0quarantine/, u64be seq     format 1, text error code, message
 // and, in the space "generations", which of a projection's spaces answers:
 //   projection                   format 1, u64 number of the space; no row: 0
-// format is one byte, a text its u32 size and its bytes; numbers are little endian but for the seq of a key.
+// Another format is not read. format is one byte, a text its u32 size and its bytes; numbers are little endian but for
+// the seq of a key.
 #pragma once
 
 #include "projector.h"
+
+#include "events/event_log_hash.h"
 
 #include <annal/ids.h>
 
@@ -20,6 +24,7 @@ struct Checkpoint {
     std::string log;               // It was read from: its store id and epoch.
     std::uint64_t generation = 0;  // Raised by every rebuild.
     Seq applied;
+    Hash last{};  // Of the event at `applied`. A log cut short may have grown past it again with other events.
     bool operator==(const Checkpoint&) const = default;
 };
 

@@ -158,13 +158,14 @@ bool Follower::next_turn() {
     }
 }
 
-Checkpoint Follower::checkpoint(Seq applied, std::uint64_t generation) const {
+Checkpoint Follower::checkpoint(Seq applied, const Hash& last, std::uint64_t generation) const {
     return {std::string(projector_.name()),
             projector_.version(),
             projector_.settings(),
             log_.store_id() + " epoch " + std::to_string(log_.epoch()),
             generation,
-            applied};
+            applied,
+            last};
 }
 
 // Goes on from the checkpoint, when it is one of this projector, this log, and this past.
@@ -180,7 +181,7 @@ void Follower::open() {
         const auto found = to_checkpoint(**row);
         if (!found) return found.error().message;
         generation_ = found->generation;
-        const auto wanted = checkpoint(found->applied, found->generation);
+        const auto wanted = checkpoint(found->applied, found->last, found->generation);
         if (found->projector != wanted.projector) return "its state was another projection's";
         if (found->version != wanted.version)
             return "its version is " + std::to_string(wanted.version) + ", the state's was " +
@@ -190,6 +191,11 @@ void Follower::open() {
         if (found->applied > log_.head())
             return "its state was ahead of the log, at " + std::to_string(found->applied.value) + " of " +
                    std::to_string(log_.head().value);
+        if (found->applied > Seq{0}) {
+            const auto last = log_.tree_node({.level = 0, .index = found->applied.value - 1});
+            if (!last) return "the event it had applied last could not be read: " + last.error().message;
+            if (*last != found->last) return "its state was of a past that the log has lost";
+        }
         const auto rows = space_->iterate();
         for (rows->seek(quarantine_prefix); rows->valid() && rows->key().starts_with(quarantine_prefix); rows->next())
             ++quarantined_;
@@ -216,7 +222,7 @@ void Follower::start_over() {
 
     const auto generation = again || generation_ < range_.generation ? generation_ + 1 : generation_;
     const auto batch = space_->new_batch();
-    batch->put(checkpoint_key, to_row(checkpoint(Seq{0}, generation)));
+    batch->put(checkpoint_key, to_row(checkpoint(Seq{0}, {}, generation)));
     if (auto written = space_->write(*batch); !written) return fail(written.error());
     generation_ = generation;
     applied_ = Seq{0};
@@ -303,7 +309,7 @@ bool Follower::fold(std::span<const EventView> events, unsigned tries) {
     for (unsigned i = 0; i < std::max(tries, 1u); ++i) {
         if (!batch_) batch_ = space_->new_batch();
         const auto applied = guarded([&] { return projector_.apply(events, *batch_); });
-        if (applied) return commit(*batch_, events.back().seq(), quarantined_);
+        if (applied) return commit(*batch_, events.back(), quarantined_);
         batch_.reset();
         projector_.discard();
         error = applied.error();
@@ -323,7 +329,7 @@ bool Follower::fold(std::span<const EventView> events, unsigned tries) {
 bool Follower::quarantine(const EventView& event, const Error& error) {
     const auto batch = space_->new_batch();
     batch->put(quarantine_key(event.seq()), to_row(error));
-    if (!commit(*batch, event.seq(), quarantined_ + 1)) return false;
+    if (!commit(*batch, event, quarantined_ + 1)) return false;
     error_ = error.message;
     tell("error", "event " + std::to_string(event.seq().value) + " is quarantined: " + error.message);
     publish();
@@ -331,8 +337,9 @@ bool Follower::quarantine(const EventView& event, const Error& error) {
 }
 
 // The checkpoint with the state it describes: both or neither.
-bool Follower::commit(ViewBatch& batch, Seq applied, std::uint64_t quarantined) {
-    batch.put(checkpoint_key, to_row(checkpoint(applied, generation_)));
+bool Follower::commit(ViewBatch& batch, const EventView& last, std::uint64_t quarantined) {
+    const std::string_view stored(reinterpret_cast<const char*>(last.stored().data()), last.stored().size());
+    batch.put(checkpoint_key, to_row(checkpoint(last.seq(), event_hash(last.seq(), stored), generation_)));
     if (const auto written = space_->write(batch); !written) {
         batch_.reset();
         projector_.discard();
@@ -340,7 +347,7 @@ bool Follower::commit(ViewBatch& batch, Seq applied, std::uint64_t quarantined) 
         return false;
     }
     projector_.committed();
-    applied_ = applied;
+    applied_ = last.seq();
     quarantined_ = quarantined;
     idle_told_ = settled_ = false;
     pause_before_retry_ = milliseconds(0);

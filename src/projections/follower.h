@@ -89,12 +89,12 @@ class Follower {
     void drop_pages();
     bool fold(std::span<const EventView> events, unsigned tries);
     bool quarantine(const EventView& event, const Error& error);
-    bool commit(ViewBatch& batch, Seq applied, std::uint64_t quarantined);
+    bool commit(ViewBatch& batch, const EventView& last, std::uint64_t quarantined);
     void fail(const Error& error);
     void wait_for_key(const EventView& event);
     void publish();
     void tell(std::string_view level, const std::string& what) const;
-    Checkpoint checkpoint(Seq applied, std::uint64_t generation) const;
+    Checkpoint checkpoint(Seq applied, const Hash& last, std::uint64_t generation) const;
 
     EventLog& log_;
     Projector& projector_;

@@ -105,20 +105,16 @@ Result<BlockSet> BlockSet::decode(std::string_view bytes) {
     return set;
 }
 
-std::string BlockSet::was(std::uint16_t offset, bool member) {
-    std::string bytes;
-    append_little(bytes, offset, 2);
-    if (member) bytes.push_back(1);
-    return bytes;
+std::string BlockSet::was(bool member) {
+    return member ? std::string(1, 1) : std::string();
 }
 
-Status BlockSet::put_back(std::string_view was) {
-    const auto offset = was.size() == 2 || was.size() == 3 ? read_little(was, 0, 2) : memory_keys::block_size;
-    if (offset >= memory_keys::block_size) return damaged("set's past");
-    if (was.size() == 3)
-        insert(static_cast<std::uint16_t>(offset));
-    else
+Status BlockSet::put_back(std::uint32_t offset, std::string_view was) {
+    if (offset >= memory_keys::block_size || was.size() > 1) return damaged("set's past");
+    if (was.empty())
         erase(static_cast<std::uint16_t>(offset));
+    else
+        insert(static_cast<std::uint16_t>(offset));
     return Done{};
 }
 
@@ -139,20 +135,18 @@ void BlockColumn::erase(std::uint16_t offset) {
     if (at != values_.end() && at->first == offset) values_.erase(at);
 }
 
-std::string BlockColumn::was(std::uint16_t offset, const std::optional<std::int64_t>& value) {
+std::string BlockColumn::was(const std::optional<std::int64_t>& value) {
     std::string bytes;
-    append_little(bytes, offset, 2);
     if (value) append_little(bytes, static_cast<std::uint64_t>(*value), 8);
     return bytes;
 }
 
-Status BlockColumn::put_back(std::string_view was) {
-    const auto offset = was.size() == 2 || was.size() == 10 ? read_little(was, 0, 2) : memory_keys::block_size;
-    if (offset >= memory_keys::block_size) return damaged("column's past");
-    if (was.size() == 10)
-        put(static_cast<std::uint16_t>(offset), static_cast<std::int64_t>(read_little(was, 2, 8)));
-    else
+Status BlockColumn::put_back(std::uint32_t offset, std::string_view was) {
+    if (offset >= memory_keys::block_size || (!was.empty() && was.size() != 8)) return damaged("column's past");
+    if (was.empty())
         erase(static_cast<std::uint16_t>(offset));
+    else
+        put(static_cast<std::uint16_t>(offset), static_cast<std::int64_t>(read_little(was, 0, 8)));
     return Done{};
 }
 

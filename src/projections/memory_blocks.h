@@ -37,9 +37,9 @@ class BlockSet {
     BlockSet& operator-=(const BlockSet& other);
     const std::array<std::uint64_t, word_count>& words() const { return words_; }
 
-    // What a change of one membership replaced, for the block's past; and back.
-    static std::string was(std::uint16_t offset, bool member);
-    Status put_back(std::string_view was);  // data_loss: not what was() made.
+    // What a change of a membership replaced, for the block's past; and back.
+    static std::string was(bool member);
+    Status put_back(std::uint32_t offset, std::string_view was);  // data_loss: not what was() made.
 
     template <class Visit>  // Calls visit(offset), ascending.
     void each(Visit&& visit) const {
@@ -61,8 +61,8 @@ class BlockColumn {
  public:
     void put(std::uint16_t offset, std::int64_t value);
     void erase(std::uint16_t offset);
-    static std::string was(std::uint16_t offset, const std::optional<std::int64_t>& value);
-    Status put_back(std::string_view was);
+    static std::string was(const std::optional<std::int64_t>& value);
+    Status put_back(std::uint32_t offset, std::string_view was);
     std::string encode() const;
     static Result<BlockColumn> decode(std::string_view bytes);
     bool operator==(const BlockColumn&) const = default;

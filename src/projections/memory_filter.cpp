@@ -175,8 +175,10 @@ Result<BlockSet> BlockWalk::set_at(const Stream& stream) {
     if (!back) return back.error();
     auto set = BlockSet::decode(back->image ? *back->image : stream.iterator->value());
     if (!set) return set;
-    for (const auto& was : back->was)
-        if (auto done = set->put_back(was); !done) return done.error();
+    for (auto i = back->size(); i > 0; --i) {
+        const auto [offset, was] = (*back)[i - 1];
+        if (auto done = set->put_back(offset, was); !done) return done.error();
+    }
     return set;
 }
 
@@ -187,8 +189,10 @@ Result<ColumnView> BlockWalk::column_at(const Stream& stream, std::string& room)
     if (back->rows == 0) return ColumnView::open(stream.iterator->value());
     auto column = BlockColumn::decode(back->image ? *back->image : stream.iterator->value());
     if (!column) return column.error();
-    for (const auto& was : back->was)
-        if (auto done = column->put_back(was); !done) return done.error();
+    for (auto i = back->size(); i > 0; --i) {
+        const auto [offset, was] = (*back)[i - 1];
+        if (auto done = column->put_back(offset, was); !done) return done.error();
+    }
     room = column->encode();
     return ColumnView::open(room);
 }

@@ -1,8 +1,8 @@
 // Finds the memories of a scope that pass a filter, a block at a time: the sets of the conditions are walked side by
 // side, each leaping over the blocks in which another has nothing; what is left of a block is narrowed by its columns.
-// Cost: a key a set and column for each block in which all sets have something; as of an earlier seq, up to twice the
-// bytes of those that can change. Metadata has no keys: its conditions
-// are checked on the rows of what passes the rest.
+// Cost: a key a set and column for each block in which all sets have something; as of an earlier seq, up to one and a
+// half times the bytes of those that can change. Metadata has no keys: its conditions are checked on the rows of what
+// passes the rest.
 #pragma once
 
 #include "block_past.h"

@@ -27,6 +27,7 @@ class MemoryReader final : public MemoryView::Reader {
                                                         std::span<const Seq> ordinals) const override;
     Result<ListAnswer> list(const ListRequest& request, Timestamp now) const override;
     Result<std::optional<OrdinalSet>> matching(const Scope& scope, const Filter& filter, Timestamp now) const override;
+    Result<bool> expires(std::string_view project) const override;
     Result<std::vector<std::pair<std::string, std::uint64_t>>> counts(std::string_view project) const override;
 
  private:
@@ -317,6 +318,14 @@ Result<std::optional<OrdinalSet>> MemoryReader::matching(const Scope& scope, con
         }
         passing.insert_words(memory_keys::ordinal_of(walk.block(), 0), set.words());
     }
+}
+
+Result<bool> MemoryReader::expires(std::string_view project) const {
+    const auto column = memory_keys::column(memory_keys::project(project), memory_keys::Column::expires);
+    const auto blocks = snapshot_->iterate();
+    blocks->seek(column);
+    if (const auto status = blocks->status(); !status) return status.error();
+    return blocks->valid() && blocks->key().starts_with(column);
 }
 
 Result<MemoryCounts> MemoryReader::counts_at(const std::string& key) const {

@@ -6,10 +6,7 @@
 #include "memory_reader.h"
 #include "memory_row.h"
 #include "memory_state.h"
-
-#include "events/hex.h"
-
-#include <openssl/evp.h>
+#include "row_digest.h"
 
 #include <algorithm>
 #include <array>
@@ -260,7 +257,7 @@ Status Fold::set_member(const Project& project, const Membership& of, const Memo
     if (recorded) return Done{};
     const auto before = past(project, key);
     if (!before) return before.error();
-    return (*before)->add(memory.seq, BlockSet::was(offset, !member), [&]() -> Result<std::string> {
+    return (*before)->add(memory.seq, {offset, BlockSet::was(!member)}, [&]() -> Result<std::string> {
         std::string image;
         (*block)->encode_to(image);
         return image;
@@ -281,7 +278,7 @@ Status Fold::set_number(const Project& project, Column which, const Memory& memo
     if (recorded) return Done{};
     const auto before = past(project, key);
     if (!before) return before.error();
-    return (*before)->add(memory.seq, BlockColumn::was(offset, was),
+    return (*before)->add(memory.seq, {offset, BlockColumn::was(was)},
                           [&]() -> Result<std::string> { return (*block)->encode(); });
 }
 
@@ -337,14 +334,10 @@ void Fold::finish() {
     if (store_counts_) batch_.put(memory_keys::store_counts(), store_counts_->encode());
 }
 
-struct DigestFree {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-
 class StoredMemoryView final : public MemoryView {
  public:
     std::string_view name() const override { return "memory_view"; }
-    std::uint32_t version() const override { return 2; }
+    std::uint32_t version() const override { return 4; }
 
     Status open(ViewSpace& space, Seq applied) override {
         space_ = &space;
@@ -366,7 +359,7 @@ class StoredMemoryView final : public MemoryView {
     }
     void committed() override { applied_ = staged_; }
     void discard() override { staged_ = applied_; }
-    Result<std::string> digest() const override;
+    Result<std::string> digest() const override { return digest_of_rows(*space_->iterate()); }
 
     std::unique_ptr<Reader> reader(std::optional<Seq> as_of) const override {
         const Seq applied{applied_};  // Before the snapshot, which then holds at least this.
@@ -378,30 +371,6 @@ class StoredMemoryView final : public MemoryView {
     std::atomic<std::uint64_t> applied_{0};
     std::uint64_t staged_ = 0;  // The projector's thread alone.
 };
-
-Result<std::string> StoredMemoryView::digest() const {
-    const std::unique_ptr<EVP_MD_CTX, DigestFree> context(EVP_MD_CTX_new());
-    bool ok = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
-    const auto add = [&](std::string_view bytes) {
-        std::string size;
-        memory_keys::append_u64(size, bytes.size());
-        ok = ok && EVP_DigestUpdate(context.get(), size.data(), size.size()) == 1 &&
-             EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) == 1;
-    };
-    // Every key of a project, rows and blocks alike. What starts with a zero byte is of no project, and not all is
-    // ours.
-    const auto iterator = space_->iterate();
-    for (iterator->seek("\x01"); iterator->valid(); iterator->next()) {
-        if (iterator->key().find('\0') == std::string_view::npos) continue;
-        add(iterator->key());
-        add(iterator->value());
-    }
-    if (const auto status = iterator->status(); !status) return status.error();
-    std::array<unsigned char, 32> hash{};
-    ok = ok && EVP_DigestFinal_ex(context.get(), hash.data(), nullptr) == 1;
-    if (!ok) return Error{ErrorCode::internal, "SHA-256 is not to be had from the crypto library", {}};
-    return to_hex(hash);
-}
 
 }  // namespace
 

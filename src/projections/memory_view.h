@@ -64,6 +64,9 @@ class MemoryView : public Projector {
         // conditions (scope of a project alone, empty filter, nothing expired or superseded): nullopt, "all of them".
         virtual Result<std::optional<OrdinalSet>> matching(const Scope& scope, const Filter& filter,
                                                            Timestamp now) const = 0;
+        // Whether a memory of the project has, or had, a time at which it expires: without one it does not matter what
+        // `now` is.
+        virtual Result<bool> expires(std::string_view project) const = 0;
         // Live memories of the newest state by kind; `project` empty: of the whole store.
         virtual Result<std::vector<std::pair<std::string, std::uint64_t>>> counts(std::string_view project) const = 0;
     };

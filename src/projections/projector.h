@@ -35,7 +35,8 @@ class Projector {
     // calls discard(), and tries parts of them to find the event that fails, which is put in quarantine. But
     // unavailable, resource_exhausted and deadline_exceeded are no event's fault (a helper is down, the disk is full):
     // after those it waits and tries again, for as long as it takes. The state after it must not depend on how events
-    // were cut into batches. An event is plain or erased, never sealed; an erased one is none: it changes nothing.
+    // were cut into batches. An event is plain or erased, never sealed; an erased one has its envelope alone: what is
+    // made of an event's body is not made of it.
     virtual Status apply(std::span<const EventView> events, ViewBatch& batch) = 0;
     // The batch and its checkpoint are stored: publish what was staged to readers. Cannot fail.
     virtual void committed() = 0;

@@ -46,7 +46,9 @@ struct Generation {
     std::string space_name;
     std::shared_ptr<Projector> projector;
     std::unique_ptr<Follower> follower;
-    std::function<void()> at_end;
+    std::function<Status()> at_end;  // Removes it; says what is left.
+    std::promise<Status> ending;
+    std::shared_future<Status> gone = ending.get_future().share();  // Set when it is.
 
     Generation() = default;
     Generation(const Generation&) = delete;
@@ -54,7 +56,7 @@ struct Generation {
     ~Generation() {
         follower.reset();
         projector.reset();
-        if (at_end) at_end();
+        ending.set_value(at_end ? at_end() : Status(Done{}));
     }
 };
 
@@ -228,32 +230,22 @@ class Runtime : public ProjectionRuntime {
         auto* entry = find(projector);
         if (entry == nullptr) return no_such(projector);
         const std::lock_guard alone(entry->rebuild_mutex);
-        const auto generation = [&] {
-            const std::lock_guard lock(monitor_.mutex);
-            return entry->current->follower->published().generation;
-        }();
-        const auto number = entry->number_last = std::max(entry->number_last, generation) + 1;
-        auto made = make(*entry, space_name_of(entry->projection.name, number), {}, {.generation = number});
-        if (!made) return made.error();
-        auto next = std::move(*made);
-        {
-            const std::lock_guard lock(monitor_.mutex);
-            entry->building = next;
-        }
-        next->follower->start();
-        auto done = catch_up(*next->follower, log_.head(), progress);
-        bool keep = false;
-        if (done) done = take_over(*entry, number, next, keep);
-        if (done) return done;
-        {
-            const std::lock_guard lock(monitor_.mutex);
-            entry->building = nullptr;
-        }
-        next->follower->abandon();
-        if (!keep) remove_at_end(*next);
-        return done;
+        return rebuild(*entry, progress);
     }
 
+    Status purge(const std::function<void(std::string_view, Seq, Seq)>& progress) override {
+        for (auto& entry : entries_) {
+            const std::lock_guard alone(entry->rebuild_mutex);
+            const auto gone = current(*entry)->gone;
+            const auto& name = entry->projection.name;
+            const auto rebuilt = rebuild(*entry, [&](Seq applied, Seq head) {
+                if (progress) progress(name, applied, head);
+            });
+            if (!rebuilt) return rebuilt;
+            if (auto removed = gone.get(); !removed) return removed;
+        }
+        return views_.purge();
+    }
     Result<ViewCheck> check(std::string_view projector, const Progress& progress) override {
         auto* entry = find(projector);
         if (entry == nullptr) return no_such(projector);
@@ -273,7 +265,7 @@ class Runtime : public ProjectionRuntime {
         if (!frozen) return frozen.error();
 
         const auto space_name = check_space_name_of(entry->projection.name);
-        remove(space_name);  // Of a check that was cut short.
+        static_cast<void>(remove(space_name));  // Of a check that was cut short.
         const auto fresh = make(*entry, space_name, {}, {.up_to = frozen->applied});
         if (!fresh) return fresh.error();
         remove_at_end(**fresh);
@@ -328,6 +320,34 @@ class Runtime : public ProjectionRuntime {
         return entry.current;
     }
 
+    // `entry.rebuild_mutex` is held.
+    Status rebuild(Entry& entry, const Progress& progress) {
+        const auto generation = [&] {
+            const std::lock_guard lock(monitor_.mutex);
+            return entry.current->follower->published().generation;
+        }();
+        const auto number = entry.number_last = std::max(entry.number_last, generation) + 1;
+        auto made = make(entry, space_name_of(entry.projection.name, number), {}, {.generation = number});
+        if (!made) return made.error();
+        auto next = std::move(*made);
+        {
+            const std::lock_guard lock(monitor_.mutex);
+            entry.building = next;
+        }
+        next->follower->start();
+        auto done = catch_up(*next->follower, log_.head(), progress);
+        bool keep = false;
+        if (done) done = take_over(entry, number, next, keep);
+        if (done) return done;
+        {
+            const std::lock_guard lock(monitor_.mutex);
+            entry.building = nullptr;
+        }
+        next->follower->abandon();
+        if (!keep) remove_at_end(*next);
+        return done;
+    }
+
     static Error late(const Follower& follower, Seq seq) {
         const auto& published = follower.published();
         const bool sealed = published.state == Follower::State::sealed;
@@ -369,16 +389,18 @@ class Runtime : public ProjectionRuntime {
     }
 
     void remove_at_end(Generation& generation) const {
-        generation.at_end = [this, name = generation.space_name] { remove(name); };
+        generation.at_end = [this, name = generation.space_name] { return remove(name); };
     }
 
     // What is left stays until the next start.
-    void remove(const std::string& space_name) const {
-        if (const auto dropped = views_.drop(space_name); !dropped)
-            tell("warning", "a view that is not needed any more was not removed: " + dropped.error().message);
+    Status remove(const std::string& space_name) const {
+        auto removed = views_.drop(space_name);
+        if (!removed) tell("warning", "a view that is not needed any more was not removed: " + removed.error().message);
         std::error_code failed;
         std::filesystem::remove_all(views_.directory() / space_name, failed);
-        if (failed) tell("warning", "files that are not needed any more were not removed: " + failed.message());
+        if (!failed) return removed;
+        tell("warning", "files that are not needed any more were not removed: " + failed.message());
+        return Error{ErrorCode::unavailable, "files of a former view were not removed: " + failed.message(), {}};
     }
 
     // What crashes left of other generations, and of checks.
@@ -390,7 +412,7 @@ class Runtime : public ProjectionRuntime {
              at.increment(failed))
             names.insert(at->path().filename().string());
         for (const auto& name : names)
-            if (name != kept && belongs_to(projection, name)) remove(name);
+            if (name != kept && belongs_to(projection, name)) static_cast<void>(remove(name));
     }
 
     // Until it has applied `seq`. unavailable: it failed.

@@ -84,6 +84,9 @@ class ProjectionRuntime {
     virtual Status resume(std::string_view projector) = 0;
 
     // By seq. They stay until the next rebuild.
+    // As rebuild(), of all of them; and when it returns, no file of the views holds anything of a generation before.
+    // What the log does not say any more is gone then. `progress` as of a rebuild, for each in turn.
+    virtual Status purge(const std::function<void(std::string_view projector, Seq applied, Seq head)>& progress) = 0;
     virtual Result<std::vector<Quarantined>> quarantined(std::string_view projector) const = 0;
 };
 

@@ -40,17 +40,11 @@ std::string posting_key(std::string_view prefix, std::uint32_t term, std::uint32
 
 std::string term_past(std::string_view prefix, std::string_view term) {
     std::string key;
-    key.reserve(prefix.size() + term.size() + 15);
+    key.reserve(prefix.size() + term.size() + 11);
     key.append(prefix).push_back('h');
     key.push_back(static_cast<char>(term.size() >> 8));
     key.push_back(static_cast<char>(term.size()));
     return key.append(term);
-}
-
-std::string term_past(std::string_view prefix, std::string_view term, std::uint32_t range) {
-    auto key = term_past(prefix, term);
-    append_number(key, range);
-    return key;
 }
 
 std::uint32_t key_number(std::string_view key) {

@@ -11,10 +11,10 @@
 //   p <term> <slot>      postings up to that slot, by number of the term; slot ffffffff: the last ones, with the term's
 //   df
 // Read as of an earlier seq only (block_past.h for those that end with a seq):
-//   h <size, 2 bytes> <term> <range> <seq>  postings of 8192 slots before they changed
-//   w <chunk> <seq>                         entries of 256 slots before they changed
-//   m <slot>                                the sums of the context's likeness, from that memory on
-//   q <speaker>                             words of a name of which no memory is left
+//   h <size, 2 bytes> <term> <seq>  postings before they changed
+//   w <range> <seq>                 entries of 8192 slots before they changed
+//   m <slot>                        the sums of the context's likeness, from that memory on
+//   q <speaker>                     words of a name of which no memory is left
 // Numbers in keys are 4 bytes, big endian. Numbers of terms, sessions and speakers are given in the order of the log
 // and never used again.
 #pragma once
@@ -34,8 +34,6 @@ struct Posting {
 };
 
 namespace text_codec {
-
-inline constexpr std::uint32_t past_range_slots = 8192;
 
 inline void put_varint(std::string& out, std::uint64_t value) {
     if (value < 0x80) return out.push_back(static_cast<char>(value));
@@ -57,14 +55,12 @@ class RowReader {
     explicit RowReader(std::string_view row) : rest_(row) {}
 
     std::uint64_t varint() {
-        std::uint64_t value = 0;
-        for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
-            const auto byte = static_cast<unsigned char>(rest_.front());
+        if (!rest_.empty() && static_cast<unsigned char>(rest_.front()) < 0x80) {  // Most are.
+            const auto value = static_cast<unsigned char>(rest_.front());
             rest_.remove_prefix(1);
-            value |= std::uint64_t{byte & 0x7fU} << shift;
-            if (byte < 0x80) return value;
+            return value;
         }
-        return fail();
+        return long_varint();
     }
     std::uint32_t number() {
         const auto value = varint();
@@ -85,6 +81,16 @@ class RowReader {
     bool complete() const { return ok_ && rest_.empty(); }
 
  private:
+    std::uint64_t long_varint() {
+        std::uint64_t value = 0;
+        for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
+            const auto byte = static_cast<unsigned char>(rest_.front());
+            rest_.remove_prefix(1);
+            value |= std::uint64_t{byte & 0x7fU} << shift;
+            if (byte < 0x80) return value;
+        }
+        return fail();
+    }
     std::uint64_t fail() {
         ok_ = false;
         rest_ = {};
@@ -101,7 +107,6 @@ std::string key(std::string_view prefix, char letter, std::uint32_t number);
 std::string posting_key(std::string_view prefix, std::uint32_t term, std::uint32_t slot);
 // By the term itself: it may be gone by now, and its number with it.
 std::string term_past(std::string_view prefix, std::string_view term);
-std::string term_past(std::string_view prefix, std::string_view term, std::uint32_t range);
 std::uint32_t key_number(std::string_view key);  // Its last four bytes.
 
 // A run of postings: each slot less the one before, shifted by one with a bit for tf > 1, then tf if so. `last`: the

@@ -1,16 +1,15 @@
 #include "text_index.h"
 
 #include "block_past.h"
+#include "row_digest.h"
 #include "text_project.h"
-
-#include "events/hex.h"
-
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <deque>
 #include <map>
 #include <mutex>
+#include <numeric>
+#include <utility>
 
 namespace annal {
 namespace {
@@ -39,18 +38,30 @@ class FrozenReader final : public TextIndex::Reader {
         if (!damage_) return damage_.error();
         std::vector<std::vector<Posting>> found(terms.size());
         if (table_->size() == 0) return found;
+        if (as_of_) return postings_then(terms);
+        std::vector<std::size_t> all(terms.size());
+        std::iota(all.begin(), all.end(), std::size_t{0});
+        if (auto done = read_postings(terms, all, found); !done) return done.error();
+        return found;
+    }
 
+ private:
+    static Error damaged() { return {ErrorCode::data_loss, "the text index's postings cannot be read", {}}; }
+
+    // The newest ones of those of `terms` that `wanted` numbers.
+    Status read_postings(std::span<const std::string> terms, std::span<const std::size_t> wanted,
+                         std::vector<std::vector<Posting>>& found) const {
         std::vector<std::string> keys;
-        for (const auto& term : terms) keys.push_back(text_codec::key(prefix_, 'd', term));
+        for (const auto i : wanted) keys.push_back(text_codec::key(prefix_, 'd', terms[i]));
         const auto numbers = rows_->get_many(keys);
         if (!numbers) return numbers.error();
         keys.clear();
         std::vector<std::size_t> known;
-        for (std::size_t i = 0; i < terms.size(); ++i) {
-            if (!(*numbers)[i]) continue;
-            text_codec::RowReader row(*(*numbers)[i]);
+        for (std::size_t k = 0; k < wanted.size(); ++k) {
+            if (!(*numbers)[k]) continue;
+            text_codec::RowReader row(*(*numbers)[k]);
             keys.push_back(text_codec::posting_key(prefix_, row.number(), no_slot));
-            known.push_back(i);
+            known.push_back(wanted[k]);
             if (!row.complete()) return damaged();
         }
         const auto tails = rows_->get_many(keys);
@@ -63,19 +74,13 @@ class FrozenReader final : public TextIndex::Reader {
             if (tail.df > tail.count) {
                 if (auto done = read_blocks(text_codec::key_number({keys[k].data(), keys[k].size() - 4}), postings);
                     !done)
-                    return done.error();
+                    return done;
             }
             if (!text_codec::read_postings(tail.run, postings)) return damaged();
             if (postings.size() != tail.df || (!postings.empty() && postings.back().slot >= slots_)) return damaged();
         }
-        if (as_of_)
-            for (std::size_t i = 0; i < terms.size(); ++i)
-                if (auto done = rewind_postings(terms[i], found[i]); !done) return done.error();
-        return found;
+        return Done{};
     }
-
- private:
-    static Error damaged() { return {ErrorCode::data_loss, "the text index's postings cannot be read", {}}; }
 
     // The sealed ones, in order.
     Status read_blocks(std::uint32_t term, std::vector<Posting>& out) const {
@@ -88,64 +93,60 @@ class FrozenReader final : public TextIndex::Reader {
         return blocks_->status();
     }
 
-    // Makes a term's postings what they were.
-    Status rewind_postings(const std::string& term, std::vector<Posting>& postings) const {
-        if (!past_) past_ = rows_->iterate();
-        constexpr auto range_slots = text_codec::past_range_slots;
-        const auto of_term = text_codec::term_past(prefix_, term);
-        std::vector<Posting> then;
-        std::size_t taken = 0;  // Of `postings`.
-        const auto take_up_to = [&](std::uint32_t slot) {
-            for (; taken < postings.size() && postings[taken].slot < slot; ++taken) then.push_back(postings[taken]);
-        };
-        for (std::uint32_t range = 0; std::uint64_t{range} * range_slots < table_->size();) {
-            const auto base = text_codec::term_past(prefix_, term, range);
-            past_->seek(past_key(base, Seq{as_of_->value + 1}));
-            if (auto done = past_->status(); !done) return done;
-            if (!past_->valid() || !past_->key().starts_with(of_term)) break;
-            if (past_->key().size() != base.size() + 8) return damaged();
-            if (!past_->key().starts_with(base)) {  // Of a later range.
-                range = text_codec::key_number(past_->key().substr(0, base.size()));
-                continue;
+    // As of as_of_: from an image, or else from the newest ones.
+    Result<std::vector<std::vector<Posting>>> postings_then(std::span<const std::string> terms) const {
+        std::vector<std::vector<Posting>> found(terms.size());
+        std::vector<BlockRewind> pasts;
+        std::vector<std::size_t> without_image;
+        const auto rows = rows_->iterate();
+        for (std::size_t i = 0; i < terms.size(); ++i) {
+            const auto base = text_codec::term_past(prefix_, terms[i]);
+            rows->seek(past_key(base, Seq{as_of_->value + 1}));
+            auto past = rewind(*rows, base, *as_of_);
+            if (!past) return past.error();
+            if (past->image) {
+                found[i].reserve(past->image->size());  // A byte each, or more.
+                if (!text_codec::read_postings(*past->image, found[i])) return damaged();
+                past->image.reset();
+            } else {
+                without_image.push_back(i);
             }
-            const auto back = rewind(*past_, base, *as_of_);
-            if (!back) return back.error();
-            take_up_to(range * range_slots);
-            const auto begin = then.size();
-            take_up_to((range + 1) * range_slots);
-            if (back->image) {
-                then.resize(begin);
-                if (!text_codec::read_postings(*back->image, then)) return damaged();
-            }
-            if (!put_back(back->was, range * range_slots, begin, then)) return damaged();
-            ++range;
+            pasts.push_back(std::move(*past));
         }
-        take_up_to(table_->size());
-        postings = std::move(then);
-        std::erase_if(postings, [&](const Posting& posting) { return posting.slot >= table_->size(); });
-        return Done{};
+        if (auto done = read_postings(terms, without_image, found); !done) return done.error();
+        for (std::size_t i = 0; i < terms.size(); ++i) {
+            if (!put_back(pasts[i], found[i])) return damaged();
+            while (!found[i].empty() && found[i].back().slot >= table_->size()) found[i].pop_back();  // Recorded later.
+        }
+        return found;
     }
 
-    // Into the postings from `begin` on. False: not such changes.
-    static bool put_back(const std::vector<std::string>& changes, std::uint32_t first, std::size_t begin,
-                         std::vector<Posting>& postings) {
-        std::vector<Posting> was;
-        for (const auto& change : changes) {
-            text_codec::RowReader row(change);
-            const auto slot = first + row.number();
-            was.push_back({slot, row.number()});
-            if (!row.complete()) return false;
-        }
-        std::ranges::stable_sort(was, {}, &Posting::slot);
-        const std::vector<Posting> is(postings.begin() + static_cast<std::ptrdiff_t>(begin), postings.end());
-        postings.resize(begin);
+    // False: not such changes.
+    static bool put_back(const BlockRewind& past, std::vector<Posting>& postings) {
+        if (past.size() == 0) return true;
+        std::vector<std::uint64_t> order;  // Slot, and which change: the oldest of a slot comes first.
+        order.reserve(past.size());
+        for (std::size_t i = 0; i < past.size(); ++i) order.push_back(std::uint64_t{past[i].place} << 32 | i);
+        std::ranges::sort(order);
+        const auto is = std::exchange(postings, {});
+        postings.reserve(is.size() + order.size());
         auto at = is.begin();
-        for (auto change = was.begin(); change != was.end(); ++change) {
-            if (std::next(change) != was.end() && std::next(change)->slot == change->slot)
-                continue;  // An older one holds.
-            for (; at != is.end() && at->slot < change->slot; ++at) postings.push_back(*at);
-            if (at != is.end() && at->slot == change->slot) ++at;
-            if (change->tf != 0) postings.push_back(*change);
+        auto last = no_slot;
+        for (const auto one : order) {
+            const auto [slot, was] = past[one & 0xffffffff];
+            if (std::exchange(last, slot) == slot) continue;
+            text_codec::RowReader row(was);
+            const auto tf = was.empty() ? 0 : row.number();
+            if (!row.complete()) return false;
+            const auto begin = at;
+            if (at != is.end() && at->slot < slot) {  // As many places on as there are slots between, at most.
+                const auto reach = std::min<std::ptrdiff_t>(is.end() - at, slot - at->slot);
+                at = std::lower_bound(at, at + reach, slot,
+                                      [](const Posting& a, std::uint32_t b) { return a.slot < b; });
+                postings.insert(postings.end(), begin, at);
+            }
+            if (at != is.end() && at->slot == slot) ++at;
+            if (tf != 0) postings.push_back({slot, tf});
         }
         postings.insert(postings.end(), at, is.end());
         return true;
@@ -159,13 +160,12 @@ class FrozenReader final : public TextIndex::Reader {
     Status damage_;
     std::shared_ptr<const TextTable> table_;
     mutable std::unique_ptr<ViewIterator> blocks_;
-    mutable std::unique_ptr<ViewIterator> past_;
 };
 
 class Index final : public TextIndex {
  public:
     std::string_view name() const override { return "text"; }
-    std::uint32_t version() const override { return 2; }
+    std::uint32_t version() const override { return 4; }
     std::string settings() const override { return Analyzer::description(); }
 
     Status open(ViewSpace& space, Seq applied) override {
@@ -227,24 +227,7 @@ class Index final : public TextIndex {
             const std::lock_guard lock(mutex_);
             rows = rows_;
         }
-        const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> hash(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-        EVP_DigestInit_ex(hash.get(), EVP_sha256(), nullptr);
-        const auto add = [&](std::string_view bytes) {
-            std::string size;
-            text_codec::put_varint(size, bytes.size());
-            EVP_DigestUpdate(hash.get(), size.data(), size.size());
-            EVP_DigestUpdate(hash.get(), bytes.data(), bytes.size());
-        };
-        const auto all = rows->iterate();  // Keys that begin with a zero byte are not ours.
-        for (all->seek(std::string_view("\1", 1)); all->valid(); all->next()) {
-            add(all->key());
-            add(all->value());
-        }
-        if (auto done = all->status(); !done) return done.error();
-        unsigned char bytes[EVP_MAX_MD_SIZE];
-        unsigned size = 0;
-        EVP_DigestFinal_ex(hash.get(), bytes, &size);
-        return to_hex({bytes, size});
+        return digest_of_rows(*rows->iterate());
     }
 
     std::unique_ptr<Reader> reader(std::string_view project, std::optional<Seq> as_of) const override {

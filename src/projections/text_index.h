@@ -36,9 +36,9 @@ class TextIndex : public Projector {
         // frequency. data_loss: the project's rows cannot be read.
         virtual Result<std::vector<std::vector<Posting>>> postings(std::span<const std::string> terms) const = 0;
     };
-    // `as_of`: the state as it was when the log ended there, statistics too; at most what is applied. Costs two rows
-    // for every 256 memories of which one has changed since, and for each term up to twice its postings; the next
-    // reader as of the same seq finds the first part done.
+    // `as_of`: the state as it was when the log ended there, statistics too; at most what is applied. Costs up
+    // to twice what changes of 8192 memories (two bytes each or some more) for every so many of which one has changed
+    // since, and for each term up to twice its postings; the next reader as of the same seq finds the first part done.
     virtual std::unique_ptr<Reader> reader(std::string_view project, std::optional<Seq> as_of = std::nullopt) const = 0;
 };
 

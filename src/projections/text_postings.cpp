@@ -168,44 +168,37 @@ Status TextPostings::set(Term& term, Posting posting, Seq seq, ViewBatch& batch)
 }
 
 Status TextPostings::keep_past(const Term& term, Posting was, Seq seq, const ViewBatch& batch) {
-    const auto range = was.slot / text_codec::past_range_slots;
-    auto base = text_codec::term_past(prefix_, term.text, range);
+    auto base = text_codec::term_past(prefix_, term.text);
     auto at = pasts_.find(base);
     if (at == pasts_.end()) {
         auto loaded = BlockPast::load(batch, base);
         if (!loaded) return loaded.error();
         at = pasts_.emplace(std::move(base), std::move(*loaded)).first;
     }
-    std::string bytes;
-    text_codec::put_varint(bytes, was.slot % text_codec::past_range_slots);
-    text_codec::put_varint(bytes, was.tf);
-    return at->second.add(seq, bytes, [&]() -> Result<std::string> {
-        const auto first = range * text_codec::past_range_slots;
-        const auto postings = between(term, first, first + text_codec::past_range_slots);
+    std::string tf;
+    if (was.tf != 0) text_codec::put_varint(tf, was.tf);
+    return at->second.add(seq, {was.slot, tf}, [&]() -> Result<std::string> {
+        const auto postings = all(term);
         if (!postings) return postings.error();
         return encode_run(*postings);
     });
 }
 
-Result<std::vector<Posting>> TextPostings::between(const Term& term, std::uint32_t from, std::uint32_t to) {
+Result<std::vector<Posting>> TextPostings::all(const Term& term) {
     std::vector<Posting> found;
     bool read = text_codec::read_postings(term.run, found);
     if (!stored_) stored_ = space_.iterate();
     const auto of_term = text_codec::key(prefix_, 'p', term.number);
-    for (stored_->seek(posting_key(prefix_, term.number, from)); stored_->valid(); stored_->next()) {
-        if (!stored_->key().starts_with(of_term)) break;
+    for (stored_->seek(of_term); stored_->valid() && stored_->key().starts_with(of_term); stored_->next()) {
         const BlockId id{term.number, text_codec::key_number(stored_->key())};
         if (id.second == no_slot) break;
         if (blocks_.contains(id)) continue;
         read = read && text_codec::read_postings(stored_->value(), found);
-        if (id.second >= to) break;
     }
     if (auto done = stored_->status(); !done) return done.error();
-    for (auto at = blocks_.lower_bound({term.number, from}); at != blocks_.end() && at->first.first == term.number;
-         ++at)
+    for (auto at = blocks_.lower_bound({term.number, 0}); at != blocks_.end() && at->first.first == term.number; ++at)
         if (at->second) read = read && text_codec::read_postings(*at->second, found);
     if (!read) return damaged();
-    std::erase_if(found, [&](const Posting& posting) { return posting.slot < from || posting.slot >= to; });
     std::ranges::sort(found, {}, &Posting::slot);
     return found;
 }

@@ -97,8 +97,7 @@ class TextPostings {
     void replace_block(const BlockId& id, const std::vector<Posting>& postings);
     void remove(Term& term, ViewBatch& batch);
     Status keep_past(const Term& term, Posting was, Seq seq, const ViewBatch& batch);
-    // Those of the slots in [from, to).
-    Result<std::vector<Posting>> between(const Term& term, std::uint32_t from, std::uint32_t to);
+    Result<std::vector<Posting>> all(const Term& term);
 
     const ViewSpace& space_;
     std::string prefix_;

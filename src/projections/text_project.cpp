@@ -160,7 +160,7 @@ Status TextProject::record(const EventView& event, Analyzer& analyzer, ViewBatch
         length += term->counted;
         postings_.append(*term, {slot, std::exchange(term->counted, 0)});
     }
-    entry(slot).length = length;
+    state(slot).length = length;
     ++edit().statistics().memories;
     edit().statistics().length_total += length;
     return measure_context(slot, forward_.sections, batch);
@@ -186,8 +186,8 @@ Status TextProject::revise(const EventView& event, Analyzer& analyzer, ViewBatch
         if (document_.given[i]) count(resolved_[i], forward->sections[i], counted_);
     for (auto* term : counted_) term->counted = 0;
     if (document_.gives(TextSection::content)) {
-        entry(slot).asks = document_.questions.asks;
-        entry(slot).asked = in_255ths(document_.questions.asked_share);
+        state(slot).asks = document_.questions.asks;
+        state(slot).asked = in_255ths(document_.questions.asked_share);
     }
     encode(*forward, row_);
     batch.put(key, row_);
@@ -228,7 +228,7 @@ Status TextProject::forget(const EventView& event, bool for_good, ViewBatch& bat
     batch.erase(key);
 
     const auto was = edit().table()[forward->slot];
-    auto& gone = entry(forward->slot);
+    auto& gone = state(forward->slot);
     if (!for_good) {
         ParkedEntry parked;
         parked.slot = forward->slot;
@@ -278,7 +278,7 @@ Status TextProject::restore(const EventView& event, ViewBatch& batch) {
     batch.put(text_codec::key(prefix_, 'f', memory_id), row_);
 
     const auto was = edit().table()[forward.slot];
-    auto& back = entry(forward.slot);
+    auto& back = state(forward.slot);
     back.live = true;
     back.asks = parked->asks;
     back.asked = parked->asked;
@@ -318,24 +318,27 @@ Status TextProject::replace(std::uint32_t slot, const std::vector<Term>& before,
         if (std::ranges::binary_search(after, term, {}, &Term::term)) continue;
         if (auto done = set(term, 0); !done) return done;
     }
-    auto& changed = entry(slot);
+    auto& changed = state(slot);
     edit().statistics().length_total += length;
     edit().statistics().length_total -= changed.length;
     changed.length = length;
     return Done{};
 }
 
-Status TextProject::keep_past(std::uint32_t slot, const TextEntry& was, Seq seq, const ViewBatch& batch) {
-    const auto chunk = slot / TextTable::chunk_entries;
-    auto at = chunk_pasts_.find(chunk);
-    if (at == chunk_pasts_.end()) {
-        auto loaded = BlockPast::load(batch, text_codec::key(prefix_, 'w', chunk));
+// Every search as of a seq reads them; and they are few beside the pasts of terms.
+constexpr unsigned past_images = 8;
+
+Status TextProject::keep_past(std::uint32_t slot, const TextState& was, Seq seq, const ViewBatch& batch) {
+    const auto range = slot / TextTable::past_slots;
+    auto at = pasts_.find(range);
+    if (at == pasts_.end()) {
+        auto loaded = BlockPast::load(batch, text_codec::key(prefix_, 'w', range), past_images);
         if (!loaded) return loaded.error();
-        at = chunk_pasts_.emplace(chunk, std::move(*loaded)).first;
+        at = pasts_.emplace(range, std::move(*loaded)).first;
     }
     edit().set_changed(slot, seq);
-    return at->second.add(seq, TextTable::was(slot, was),
-                          [&]() -> Result<std::string> { return edit().table().image(chunk); });
+    return at->second.add(seq, {slot % TextTable::past_slots, TextTable::was(was)},
+                          [&]() -> Result<std::string> { return edit().table().image(range); });
 }
 
 // The session that the event goes to the end of; null: none.
@@ -511,9 +514,9 @@ TextTableEdit& TextProject::edit() {
     return *edit_;
 }
 
-TextEntry& TextProject::entry(std::uint32_t slot) {
+TextState& TextProject::state(std::uint32_t slot) {
     changes(slot);
-    return edit().entry(slot);
+    return edit().state(slot);
 }
 
 void TextProject::changes(std::uint32_t slot) {
@@ -548,8 +551,8 @@ void TextProject::finish(ViewBatch& batch) {
         edit().add_up(chunk);
         batch.put(text_codec::key(prefix_, 'e', chunk), edit().table().encode_chunk(chunk));
     }
-    for (auto& [chunk, past] : chunk_pasts_) past.finish(batch);
-    chunk_pasts_.clear();
+    for (auto& [range, past] : pasts_) past.finish(batch);
+    pasts_.clear();
     chunks_changed_.clear();
     chunk_changed_last_ = no_slot;
     if (!edit_) return;

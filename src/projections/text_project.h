@@ -66,7 +66,7 @@ class TextProject {
     Status replace(std::uint32_t slot, const std::vector<Term>& before, const std::vector<Term>& after, Seq seq,
                    ViewBatch& batch);
     // The event `seq` has changed the entry: what it was is kept.
-    Status keep_past(std::uint32_t slot, const TextEntry& was, Seq seq, const ViewBatch& batch);
+    Status keep_past(std::uint32_t slot, const TextState& was, Seq seq, const ViewBatch& batch);
 
     Result<Session*> session(const EventView& event, const ViewBatch& batch);
     std::uint32_t join_speaker(const std::vector<std::string>& words);
@@ -83,7 +83,7 @@ class TextProject {
     Result<Weights> weigh(const Sections& sections, const ViewBatch& batch);
 
     TextTableEdit& edit();
-    TextEntry& entry(std::uint32_t slot);  // To be changed.
+    TextState& state(std::uint32_t slot);  // To be changed.
     void changes(std::uint32_t slot);
 
     std::string prefix_;
@@ -95,7 +95,7 @@ class TextProject {
     std::unordered_map<std::string, SpeakerState> speakers_;  // By the words of the name, joined.
     std::set<std::string> speakers_changed_;
     std::set<std::uint32_t> chunks_changed_;
-    std::map<std::uint32_t, BlockPast> chunk_pasts_;  // Of this batch.
+    std::map<std::uint32_t, BlockPast> pasts_;  // Of entries, in this batch.
     std::uint32_t chunk_changed_last_ = no_slot;
     std::uint32_t ids_chunk_ = no_slot;
     std::string ids_;

@@ -3,6 +3,7 @@
 #include "text_codec.h"
 
 #include <algorithm>
+#include <span>
 
 namespace annal {
 namespace {
@@ -13,6 +14,8 @@ using text_codec::RowReader;
 constexpr unsigned flag_live = 1;
 constexpr unsigned flag_spoken = 2;
 constexpr unsigned flag_asks = 4;
+constexpr unsigned flag_speaker = 8;
+constexpr unsigned flag_asked = 16;
 
 Error damaged(std::string_view what) {
     return {ErrorCode::data_loss, "the text index's " + std::string(what) + " cannot be read", {}};
@@ -49,22 +52,46 @@ bool decode_entry(RowReader& row, std::uint32_t slot, Seq before, TextEntry& ent
     return row.ok();
 }
 
-// What of an entry can change: flags; of a live one also length, speaker and share of questions.
-void encode_state(const TextEntry& entry, std::string& out) {
-    put_varint(out, (entry.live ? flag_live : 0) | (entry.asks ? flag_asks : 0));
-    if (!entry.live) return;
-    put_varint(out, entry.length);
-    put_varint(out, entry.speaker);
-    put_varint(out, entry.asked);
+// What changes of an entry: its length, shifted by one with a bit for more than that it is live: flags and, as they
+// say, speaker and share of questions. What is gone has none of them.
+void encode_state(const TextState& state, std::string& out) {
+    const bool more = !state.live || state.asks || state.speaker != 0 || state.asked != 0;
+    put_varint(out, std::uint64_t{state.live ? state.length : 0} << 1 | (more ? 1 : 0));
+    if (!more) return;
+    const bool speaks = state.live && state.speaker != 0;
+    const bool asked = state.live && state.asked != 0;
+    put_varint(out, (state.live ? flag_live : 0) | (state.asks ? flag_asks : 0) | (speaks ? flag_speaker : 0) |
+                        (asked ? flag_asked : 0));
+    if (speaks) put_varint(out, state.speaker);
+    if (asked) put_varint(out, state.asked);
 }
 
-void decode_state(RowReader& row, TextEntry& entry) {
-    const auto flags = row.varint();
-    entry.live = (flags & flag_live) != 0;
-    entry.asks = (flags & flag_asks) != 0;
-    entry.length = entry.live ? row.number() : 0;
-    entry.speaker = entry.live ? row.number() : 0;
-    entry.asked = static_cast<std::uint8_t>(entry.live ? row.varint() : 0);
+bool decode_state(RowReader& row, TextState& state) {
+    const auto head = row.varint();
+    const auto flags = (head & 1) != 0 ? row.varint() : flag_live;
+    state.length = static_cast<std::uint32_t>(head >> 1);
+    state.live = (flags & flag_live) != 0;
+    state.asks = (flags & flag_asks) != 0;
+    state.speaker = (flags & flag_speaker) != 0 ? row.number() : 0;
+    state.asked = static_cast<std::uint8_t>((flags & flag_asked) != 0 ? row.varint() : 0);
+    return row.ok() && head >> 33 == 0;
+}
+
+// Takes them from the front of `bytes`. Thousands come at once, and most take a byte. False: not such bytes.
+bool decode_states(std::string_view& bytes, std::span<TextState> states) {
+    auto rest = bytes;
+    for (auto& state : states) {
+        if (!rest.empty() && (static_cast<unsigned char>(rest.front()) & 0x81) == 0) {
+            state = {.length = static_cast<std::uint32_t>(rest.front() >> 1), .live = true};
+            rest.remove_prefix(1);
+            continue;
+        }
+        RowReader row(rest);
+        if (!decode_state(row, state)) return false;
+        rest = row.rest();
+    }
+    bytes = rest;
+    return true;
 }
 
 Status decode_chunk(std::string_view bytes, std::uint32_t chunk, TextTableEdit& edit) {
@@ -102,22 +129,26 @@ Status decode_statistics(std::string_view bytes, TextTableEdit& edit, std::uint3
 
 }  // namespace
 
-std::optional<std::uint32_t> TextTable::slot_of(Seq ordinal) const {
+std::uint32_t TextTable::first_from(Seq ordinal) const {
     const auto after =
-        std::ranges::upper_bound(chunks_, ordinal, {}, [](const auto& chunk) { return (*chunk)[0].ordinal; });
-    if (after == chunks_.begin()) return std::nullopt;
-    const auto chunk = static_cast<std::uint32_t>(after - chunks_.begin() - 1);
-    const auto begin = chunks_[chunk]->begin();
+        std::ranges::upper_bound(places_, ordinal, {}, [](const auto& its) { return (*its)[0].ordinal; });
+    if (after == places_.begin()) return 0;
+    const auto chunk = static_cast<std::uint32_t>(after - places_.begin() - 1);
+    const auto begin = places_[chunk]->begin();
     const auto end = begin + std::min(chunk_entries, size_ - chunk * chunk_entries);
-    const auto at = std::ranges::lower_bound(begin, end, ordinal, {}, &TextEntry::ordinal);
-    if (at == end || at->ordinal != ordinal) return std::nullopt;
+    const auto at = std::ranges::lower_bound(begin, end, ordinal, {}, &TextPlace::ordinal);
     return chunk * chunk_entries + static_cast<std::uint32_t>(at - begin);
 }
 
+std::optional<std::uint32_t> TextTable::slot_of(Seq ordinal) const {
+    const auto slot = first_from(ordinal);
+    return slot < size_ && place(slot).ordinal == ordinal ? std::optional(slot) : std::nullopt;
+}
+
 std::uint32_t TextTable::neighbour(std::uint32_t slot, int distance) const {
-    const auto link = distance < 0 ? &TextEntry::previous : &TextEntry::next;
-    for (int step = distance < 0 ? -distance : distance; step > 0 && slot < size_; --step) slot = (*this)[slot].*link;
-    return slot >= size_ || !(*this)[slot].live ? no_slot : slot;  // A link may lead past a table's moment.
+    const auto link = distance < 0 ? &TextPlace::previous : &TextPlace::next;
+    for (int step = distance < 0 ? -distance : distance; step > 0 && slot < size_; --step) slot = place(slot).*link;
+    return slot >= size_ || !state(slot).live ? no_slot : slot;  // A link may lead past a table's moment.
 }
 
 std::string TextTable::encode_chunk(std::uint32_t chunk) const {
@@ -132,46 +163,39 @@ std::string TextTable::encode_chunk(std::uint32_t chunk) const {
     return row;
 }
 
-std::string TextTable::was(std::uint32_t slot, const TextEntry& entry) {
+std::string TextTable::was(const TextState& state) {
     std::string bytes;
-    put_varint(bytes, slot % chunk_entries);
-    encode_state(entry, bytes);
+    encode_state(state, bytes);
     return bytes;
 }
 
-std::string TextTable::image(std::uint32_t chunk) const {
+std::string TextTable::image(std::uint32_t range) const {
     std::string bytes;
-    const auto end = std::min(size_, (chunk + 1) * chunk_entries);
-    for (auto slot = chunk * chunk_entries; slot < end; ++slot) encode_state((*this)[slot], bytes);
+    const auto end = std::min(size_, (range + 1) * past_slots);
+    for (auto slot = range * past_slots; slot < end; ++slot) encode_state(state(slot), bytes);
     return bytes;
-}
-
-std::uint32_t TextTable::slots_up_to(Seq ordinal) const {
-    const auto after =
-        std::ranges::upper_bound(chunks_, ordinal, {}, [](const auto& chunk) { return (*chunk)[0].ordinal; });
-    if (after == chunks_.begin()) return 0;
-    const auto chunk = static_cast<std::uint32_t>(after - chunks_.begin() - 1);
-    const auto begin = chunks_[chunk]->begin();
-    const auto end = begin + std::min(chunk_entries, size_ - chunk * chunk_entries);
-    const auto at = std::ranges::upper_bound(begin, end, ordinal, {}, &TextEntry::ordinal);
-    return chunk * chunk_entries + static_cast<std::uint32_t>(at - begin);
 }
 
 Result<TextTable> TextTable::at(ViewIterator& rows, std::string_view prefix, Seq as_of) const {
     TextTableEdit edit(*this);
-    edit.cut(slots_up_to(as_of));
+    edit.cut(first_from(Seq{as_of.value + 1}));
     auto& statistics = edit.statistics();
     statistics = {};
-    for (std::uint32_t chunk = 0; chunk < edit.table().chunks_.size(); ++chunk) {
-        if (totals_[chunk].changed > as_of) {
-            const auto base = text_codec::key(prefix, 'w', chunk);
-            rows.seek(past_key(base, Seq{as_of.value + 1}));
-            const auto back = annal::rewind(rows, base, as_of);
-            if (!back) return back.error();
-            if (auto done = edit.rewind(chunk, *back); !done) return done.error();
-        }
-        statistics.memories += edit.table().totals_[chunk].memories;
-        statistics.length_total += edit.table().totals_[chunk].length;
+    const auto chunks = static_cast<std::uint32_t>(edit.table().states_.size());
+    constexpr auto range_chunks = past_slots / chunk_entries;
+    for (std::uint32_t begin = 0; begin < chunks; begin += range_chunks) {
+        const auto totals = std::span(totals_).subspan(begin, std::min(range_chunks, chunks - begin));
+        if (std::ranges::none_of(totals, [&](const Totals& chunk) { return chunk.changed > as_of; })) continue;
+        const auto range = begin / range_chunks;
+        const auto base = text_codec::key(prefix, 'w', range);
+        rows.seek(past_key(base, Seq{as_of.value + 1}));
+        const auto back = annal::rewind(rows, base, as_of);
+        if (!back) return back.error();
+        if (auto done = edit.rewind(range, *back); !done) return done.error();
+    }
+    for (const auto& chunk : edit.table().totals_) {
+        statistics.memories += chunk.memories;
+        statistics.length_total += chunk.length;
     }
     const auto sums = text_codec::key(prefix, 'm');
     rows.seek_for_prev(text_codec::key(prefix, 'm', edit.table().size() - 1));  // Of none: past them, and so of none.
@@ -241,62 +265,91 @@ Result<TextTable> TextTable::load(ViewIterator& rows, std::string_view prefix) {
     return edit.table();
 }
 
-TextEntry& TextTableEdit::entry(std::uint32_t slot) {
+TextPlace& TextTableEdit::place(std::uint32_t slot) {
     const auto chunk = slot / TextTable::chunk_entries;
-    if (!owned_[chunk]) {
-        owned_[chunk] = std::make_shared<TextTable::Chunk>(*table_.chunks_[chunk]);
-        table_.chunks_[chunk] = owned_[chunk];
+    if (!owned_places_[chunk]) {
+        owned_places_[chunk] = std::make_shared<TextTable::Places>(*table_.places_[chunk]);
+        table_.places_[chunk] = owned_places_[chunk];
     }
-    return (*owned_[chunk])[slot % TextTable::chunk_entries];
+    return (*owned_places_[chunk])[slot % TextTable::chunk_entries];
+}
+
+TextState& TextTableEdit::state(std::uint32_t slot) {
+    const auto chunk = slot / TextTable::chunk_entries;
+    if (!owned_states_[chunk]) {
+        owned_states_[chunk] = std::make_shared<TextTable::States>(*table_.states_[chunk]);
+        table_.states_[chunk] = owned_states_[chunk];
+    }
+    return (*owned_states_[chunk])[slot % TextTable::chunk_entries];
+}
+
+void TextTableEdit::fresh_states(std::uint32_t begin, std::uint32_t end) {
+    // Copies of one: made each on its own, their 8192 entries would take as long as reading an image.
+    const auto all = std::make_shared<std::vector<TextTable::States>>(end - begin, TextTable::States{});
+    for (auto chunk = begin; chunk < end; ++chunk) {
+        owned_states_[chunk] = {all, &(*all)[chunk - begin]};
+        table_.states_[chunk] = owned_states_[chunk];
+    }
 }
 
 std::uint32_t TextTableEdit::append(const TextEntry& added) {
     const auto slot = table_.size_++;
     if (slot % TextTable::chunk_entries == 0) {
-        owned_.push_back(std::make_shared<TextTable::Chunk>());
-        table_.chunks_.push_back(owned_.back());
+        owned_places_.push_back(std::make_shared<TextTable::Places>());
+        owned_states_.push_back(std::make_shared<TextTable::States>());
+        table_.places_.push_back(owned_places_.back());
+        table_.states_.push_back(owned_states_.back());
         table_.totals_.emplace_back();
     }
-    entry(slot) = added;
-    if (added.previous != no_slot) entry(added.previous).next = slot;
+    place(slot) = added;
+    state(slot) = added;
+    if (added.previous != no_slot) place(added.previous).next = slot;
     return slot;
 }
 
 void TextTableEdit::add_up(std::uint32_t chunk) {
     auto& totals = table_.totals_[chunk];
-    totals.memories = totals.length = 0;
-    const auto end = std::min(table_.size_, (chunk + 1) * TextTable::chunk_entries);
-    for (auto slot = chunk * TextTable::chunk_entries; slot < end; ++slot) {
-        totals.memories += table_[slot].live ? 1 : 0;
-        totals.length += table_[slot].length;
+    const auto count = std::min(TextTable::chunk_entries, table_.size_ - chunk * TextTable::chunk_entries);
+    std::uint64_t memories = 0;
+    std::uint64_t length = 0;
+    for (const auto& state : std::span(*table_.states_[chunk]).first(count)) {
+        memories += state.live ? 1 : 0;
+        length += state.length;
     }
+    totals.memories = memories;
+    totals.length = length;
 }
 
 void TextTableEdit::cut(std::uint32_t slots) {
     const auto chunks = (slots + TextTable::chunk_entries - 1) / TextTable::chunk_entries;
     table_.size_ = slots;
-    table_.chunks_.resize(chunks);
+    table_.places_.resize(chunks);
+    table_.states_.resize(chunks);
     table_.totals_.resize(chunks);
-    owned_.resize(chunks);
+    owned_places_.resize(chunks);
+    owned_states_.resize(chunks);
     if (chunks > 0) add_up(chunks - 1);
 }
 
-Status TextTableEdit::rewind(std::uint32_t chunk, const BlockRewind& back) {
-    const auto begin = chunk * TextTable::chunk_entries;
-    const auto end = std::min(table_.size_, begin + TextTable::chunk_entries);
+Status TextTableEdit::rewind(std::uint32_t range, const BlockRewind& back) {
+    const auto begin = range * TextTable::past_slots;
+    const auto end = std::min(table_.size_, begin + TextTable::past_slots);
     if (back.image) {
-        RowReader row(*back.image);
-        for (auto slot = begin; slot < end; ++slot) decode_state(row, entry(slot));
-        if (!row.ok()) return damaged("entries");
+        std::string_view image(*back.image);
+        fresh_states(begin / TextTable::chunk_entries, (end + TextTable::chunk_entries - 1) / TextTable::chunk_entries);
+        for (auto first = begin; first < end; first += TextTable::chunk_entries) {
+            const std::span states(*owned_states_[first / TextTable::chunk_entries]);
+            if (!decode_states(image, states.first(std::min(TextTable::chunk_entries, end - first))))
+                return damaged("entries");
+        }
     }
-    for (const auto& was : back.was) {
-        RowReader row(was);
-        const auto slot = begin + row.number();
-        if (slot >= end) continue;  // Recorded later.
-        decode_state(row, entry(slot));
-        if (!row.complete()) return damaged("entries");
+    for (auto i = back.size(); i > 0; --i) {
+        const auto [place, was] = back[i - 1];
+        if (place >= end - begin) continue;  // Recorded later.
+        auto bytes = was;
+        if (!decode_states(bytes, {&state(begin + place), 1}) || !bytes.empty()) return damaged("entries");
     }
-    add_up(chunk);
+    for (auto slot = begin; slot < end; slot += TextTable::chunk_entries) add_up(slot / TextTable::chunk_entries);
     return Done{};
 }
 

@@ -15,6 +15,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <thread>
 
 namespace annal {
 namespace {
@@ -25,10 +26,11 @@ using rocks_view::Slot;
 namespace fs = std::filesystem;
 
 constexpr std::size_t space_name_size_max = 64;
-constexpr std::size_t block_cache_bytes = std::size_t{12} << 20;
+constexpr std::size_t block_cache_bytes = std::size_t{32} << 20;
 constexpr int block_cache_shard_bits = 2;
 constexpr std::size_t write_buffer_bytes = std::size_t{8} << 20;        // Of one space,
 constexpr std::size_t write_buffers_bytes_max = std::size_t{24} << 20;  // and of all together.
+constexpr std::uint64_t manifest_bytes_max = std::uint64_t{64} << 10;   // Also what a purge has to fill.
 constexpr std::uint64_t wal_bytes_max = std::uint64_t{48} << 20;        // What an open after a crash replays at most.
 
 fs::path keys_of(const fs::path& directory) {
@@ -42,7 +44,7 @@ fs::path mark_of(const fs::path& directory) {
 rocksdb::ColumnFamilyOptions space_options() {
     rocksdb::BlockBasedTableOptions table;
     table.format_version = 5;  // The newest that RocksDB 7.8 reads.
-    table.block_size = std::size_t{16} << 10;
+    table.block_size = std::size_t{8} << 10;
     table.block_cache = rocksdb::NewLRUCache(block_cache_bytes, block_cache_shard_bits);
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
     // Filters and indexes stay in memory, beside the cache: about 1.5 bytes a key. A filter is bigger than a shard of
@@ -94,7 +96,7 @@ rocksdb::DBOptions database_options(const ViewStoreOptions& store) {
     options.max_background_jobs = 2;
     options.max_open_files = 512;
     options.max_file_opening_threads = 2;
-    options.max_manifest_file_size = std::uint64_t{4} << 20;
+    options.max_manifest_file_size = manifest_bytes_max;
     options.allow_fallocate = false;  // Preallocation would be most of a small store's size.
     options.skip_stats_update_on_db_open = true;
     options.avoid_unnecessary_blocking_io = true;
@@ -102,6 +104,9 @@ rocksdb::DBOptions database_options(const ViewStoreOptions& store) {
     options.stats_persist_period_sec = 0;
     return options;
 }
+
+constexpr int purge_tries = 500;
+constexpr auto purge_pause = std::chrono::milliseconds(10);
 
 // Held: RocksDB knows by its lock file whether a process, this one included, has the store open.
 bool is_locked(const fs::path& keys) {
@@ -209,6 +214,34 @@ class RocksViewStore : public ViewStore {
         return Done{};
     }
 
+    Status purge() override {
+        if (database_->forked()) return Error{ErrorCode::unavailable, "purging the views after a fork", {}};
+        auto& db = database_->db();
+        // A row in the write-ahead log makes the flush begin another one; then the flushed ones go.
+        auto done = db.Put({}, "purged", {});
+        std::vector<std::shared_ptr<const Column>> columns;
+        {
+            const std::lock_guard lock(mutex_);
+            for (const auto& [name, slot] : slots_) columns.push_back(slot->column());
+        }
+        for (const auto& column : columns) {
+            if (done.ok()) done = db.Flush({}, column->handle());
+        }
+        if (done.ok()) done = new_manifest();
+        if (!done.ok()) return rocks_view::view_error(done, "purging the views");
+        // Whoever reads a file that is to go is soon done.
+        for (auto tries = purge_tries; tries > 0; --tries, std::this_thread::sleep_for(purge_pause)) {
+            // The second call looks through the directory and removes what no version needs, before it returns.
+            done = db.DisableFileDeletions();
+            if (done.ok()) done = db.EnableFileDeletions(true);
+            if (!done.ok()) return rocks_view::view_error(done, "purging the views");
+            const auto left = files_left();
+            if (!left) return left.error();
+            if (*left == 0) return Done{};
+        }
+        return Error{ErrorCode::unavailable, "files of the views that were removed are still in use", {}};
+    }
+
     Result<Checked> check_files(std::uint64_t after, const std::function<bool(const Checked&)>& progress) override {
         if (database_->forked()) return Error{ErrorCode::unavailable, "checking the views after a fork", {}};
         Checked checked{.at = after};
@@ -238,6 +271,44 @@ class RocksViewStore : public ViewStore {
         auto slot = std::make_shared<Slot>(std::make_shared<const Column>(database_, handle));
         slots_.emplace(std::move(name), slot);
         return slot;
+    }
+
+    // The manifest names the least and greatest key of every file there ever was. When it is full RocksDB begins
+    // another one, with what is there: a space whose name fills it is the one write that takes.
+    rocksdb::Status new_manifest() {
+        rocksdb::ColumnFamilyHandle* handle = nullptr;
+        auto done = database_->db().CreateColumnFamily({}, std::string(manifest_bytes_max + 1, 'p'), &handle);
+        if (!done.ok()) return done;
+        const auto before = current_manifest();
+        done = database_->db().DropColumnFamily(handle);
+        database_->db().DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+        if (done.ok() && current_manifest() == before)
+            return rocksdb::Status::Aborted("the manifest was not begun anew");
+        return done;
+    }
+
+    std::string current_manifest() const {
+        std::ifstream file(keys_of(directory_) / "CURRENT");
+        std::string name;
+        std::getline(file, name);
+        return name;
+    }
+
+    // That no version of a space has.
+    Result<std::size_t> files_left() {
+        std::vector<std::string> live;
+        std::uint64_t manifest_bytes = 0;
+        const auto listed = database_->db().GetLiveFiles(live, &manifest_bytes, false);
+        if (!listed.ok()) return rocks_view::view_error(listed, "listing the views' files");
+        std::size_t left = 0;
+        std::error_code failed;
+        for (fs::directory_iterator at(keys_of(directory_), failed), end; !failed && at != end; at.increment(failed)) {
+            const auto name = at->path().filename().string();
+            if (!name.ends_with(".sst") && !name.starts_with("MANIFEST-")) continue;
+            if (std::ranges::find(live, "/" + name) == live.end()) ++left;
+        }
+        if (failed) return Error{ErrorCode::unavailable, "listing the views' files: " + failed.message(), {}};
+        return left;
     }
 
     const fs::path directory_;

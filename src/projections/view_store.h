@@ -97,6 +97,8 @@ class ViewStore {
     virtual Status drop(std::string_view name) = 0;
     // All that was written before survives a power loss.
     virtual Status sync() = 0;
+    // What was in spaces that were dropped before is in no file any more. unavailable: a reader of theirs goes on.
+    virtual Status purge() = 0;
     // Reads the table files numbered past `after`, from disk, and checks every block; ends early when `progress`
     // answers false. A space that has a damaged one is damaged() from then on. data_loss: the first one; all are read
     // before.

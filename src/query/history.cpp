@@ -42,7 +42,7 @@ Json parsed(const std::string& metadata) {
     return Json::parse(metadata, nullptr, false);
 }
 
-struct Changes {
+struct CarriedFields {
     Json operator()(const MemoryRecorded& body) const {
         Json json{{"kind", to_string(kind_of(body.fields))}, {"content", body.content}};
         put_fields(json, body.fields);
@@ -86,12 +86,18 @@ struct Changes {
     Json operator()(const MemoryRestored& body) const {
         return {{"forgotten", false}, {"forgotten_at_seq", body.forgotten_at.value}};
     }
-    Json operator()(const ErasureRequested&) const { return Json::object(); }  // The subject stays out of every answer.
+    Json operator()(const ErasureRequested& body) const {  // The subject is the scope's user.
+        return {{"memories", body.memories}, {"events", body.events}, {"unsealed_events", body.unsealed_events}};
+    }
     Json operator()(const ErasureCompleted& body) const {
-        return {{"requested_at_seq", body.requested_at.value}, {"memories", body.memories}};
+        return {{"requested_at_seq", body.requested_at.value},
+                {"memories", body.memories},
+                {"keystore_epoch", body.keystore_epoch}};
     }
     Json operator()(const MemoryRecalled& body) const {
-        return {{"run_id", body.run_id}, {"query", body.query}, {"rank", body.rank}, {"score", body.score}};
+        Json json{{"run_id", body.run_id}, {"query", body.query}, {"rank", body.rank}, {"score", body.score}};
+        if (!body.memory.is_nil()) json["memory_id"] = to_string(body.memory);
+        return json;
     }
     Json operator()(const PolicyChanged& body) const {
         return {{"name", body.name}, {"value", parsed(body.value)}, {"previous", parsed(body.previous)}};
@@ -166,7 +172,7 @@ HistoryEntry to_history_entry(const EventView& event) {
     entry.event_id = event.event_id();
     entry.type = to_string(event.type());
     entry.recorded_at = event.recorded_at();
-    entry.changes = event.payload() == Payload::plain ? std::visit(Changes{}, unpacked.body).dump()
+    entry.changes = event.payload() == Payload::plain ? std::visit(CarriedFields{}, unpacked.body).dump()
                                                       : Json{{to_string(event.payload()), true}}.dump();
     entry.actor = std::move(unpacked.actor);
     entry.source = std::move(unpacked.source);

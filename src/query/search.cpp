@@ -57,12 +57,12 @@ std::vector<Candidate> fuse(const std::vector<TextHit>& texts, const std::vector
 class Arms {
  public:
     Arms(const SearchSources& sources, const SearchRequest& request, std::optional<Seq> as_of,
-         const OrdinalSet* passing)
+         const OrdinalSet* passing, bool by_text)
         : sources_(sources),
           request_(request),
           as_of_(as_of),
           passing_(passing),
-          texts_(sources.texts.reader(request.scope.project, as_of)) {}
+          texts_(by_text ? sources.texts.reader(request.scope.project, as_of) : nullptr) {}
 
     Seq text_applied() const { return texts_->applied(); }
 
@@ -84,7 +84,7 @@ class Arms {
     const SearchRequest& request_;
     std::optional<Seq> as_of_;
     const OrdinalSet* passing_;
-    std::unique_ptr<TextIndex::Reader> texts_;
+    std::unique_ptr<TextIndex::Reader> texts_;  // Null when it is not searched by text.
 };
 
 std::vector<Candidate> candidates_of(const std::vector<TextHit>& hits) {
@@ -146,7 +146,7 @@ Result<SearchAnswer> search(const SearchSources& sources, const SearchRequest& r
     const auto memories = sources.memories.reader(as_of);
     auto passing = memories->matching(request.scope, request.filter, now);
     if (!passing) return passing.error();
-    const Arms arms(sources, request, as_of, *passing ? &**passing : nullptr);
+    const Arms arms(sources, request, as_of, *passing ? &**passing : nullptr, by_text);
     answer.seq = memories->applied();
     if (by_text) answer.seq = std::min(answer.seq, arms.text_applied());
     if (*vector) answer.seq = std::min(answer.seq, sources.vectors.applied());
@@ -190,7 +190,7 @@ Result<SearchAnswer> search(const SearchSources& sources, const SearchRequest& r
         answer.hits.clear();
         for (std::size_t i = 0; i < ordinals.size() && answer.hits.size() < request.limit; ++i) {
             auto& memory = (*states)[i];
-            if (!memory) continue;
+            if (!memory || (sources.is_gone && sources.is_gone(*memory))) continue;
             if (sources.without_users && !memory->scope.user.empty()) {
                 left_out = true;
                 continue;

@@ -12,6 +12,8 @@
 
 #include <annal/engine.h>
 
+#include <functional>
+
 namespace annal {
 
 struct SearchSources {  // Borrowed for the call.
@@ -19,7 +21,8 @@ struct SearchSources {  // Borrowed for the call.
     const TextIndex& texts;
     const VectorIndex& vectors;
     Embedder* embedder = nullptr;
-    bool without_users = false;  // Leaves out memories whose scope has a user, and says so.
+    bool without_users = false;                    // Leaves out memories whose scope has a user, and says so.
+    std::function<bool(const Memory&)> is_gone{};  // Leaves out those it says are; null: none.
 };
 
 // `request` is checked; `vector` is its vector at unit length, or null. `as_of`: what its moment stands for, applied by

@@ -64,12 +64,12 @@ class Ranking {
 
  private:
     bool passes(std::uint32_t slot) const {
-        return slot != no_slot && (query_.passing == nullptr || query_.passing->contains(table_[slot].ordinal));
+        return slot != no_slot && (query_.passing == nullptr || query_.passing->contains(table_.place(slot).ordinal));
     }
 
     // The part of BM25 that depends on the memory: its weight of a term.
-    double weight(std::uint32_t tf, const TextEntry& entry) const {
-        return tf == 0 ? 0 : tf / (1 - ranking::b + ranking::b * entry.length / length_mean_);
+    double weight(std::uint32_t tf, const TextState& state) const {
+        return tf == 0 ? 0 : tf / (1 - ranking::b + ranking::b * state.length / length_mean_);
     }
 
     Status read_terms() {
@@ -153,7 +153,7 @@ class Ranking {
                 const auto& postings = terms[t]->postings;
                 for (; at[t] < postings.size() && postings[at[t]].slot < end; ++at[t]) {
                     const auto [slot, tf] = postings[at[t]];
-                    sums[slot - begin] += terms[t]->idf * saturate(weight(tf, table_[slot]));
+                    sums[slot - begin] += terms[t]->idf * saturate(weight(tf, table_.state(slot)));
                     any = true;
                 }
             }
@@ -219,7 +219,7 @@ class Ranking {
             held_.resize(terms_.size());
             for (std::size_t t = 0; t < terms_.size(); ++t) {
                 for (const auto& [slot, tf] : terms_[t].postings) {
-                    const auto number = table_[slot].session;
+                    const auto number = table_.place(slot).session;
                     if (number != 0 && passes(slot)) ++held_[t][number];
                 }
             }

@@ -2,12 +2,12 @@
 // survive one.
 #pragma once
 
-#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <optional>
 #include <stdexcept>
@@ -19,6 +19,7 @@ namespace annal::testing {
 class ChildProcess {
  public:
     explicit ChildProcess(std::vector<std::string> command) {
+        std::signal(SIGPIPE, SIG_IGN);  // Its last lines are answered after it was killed.
         std::array<int, 2> in{}, out{};
         if (pipe(in.data()) != 0 || pipe(out.data()) != 0) throw std::runtime_error("no pipe for a child process");
         posix_spawn_file_actions_t actions;
@@ -60,7 +61,8 @@ class ChildProcess {
         const char byte = '\n';
         static_cast<void>(write(to_, &byte, 1) == 1);
     }
-    void kill_now() const { kill(pid_, SIGKILL); }
+    void kill_now() const { kill(pid_, SIGKILL); }  // From any thread, before wait().
+    pid_t id() const { return pid_; }
     int wait() {  // The exit code; 1000 + signal when killed by one.
         if (!status_) {
             int status = 0;

@@ -1,13 +1,14 @@
 // Damage to the write-ahead log; ANNAL_TRIALS scales the 240 trials. Damaged stores are opened by another process:
 // a RocksDB built with assertions may abort on them.
 #include "child_process.h"
+#include "damage.h"
 #include "support/log_fixture.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <fstream>
+#include <functional>
 #include <random>
 
 using namespace annal;
@@ -18,23 +19,6 @@ namespace {
 
 constexpr int trials_default = 240;  // Over all kinds of damage.
 constexpr std::uint64_t events = 500;
-
-std::string read_file(const fs::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-void write_file(const fs::path& path, const std::string& bytes) {
-    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
-fs::path wal_of(const fs::path& directory) {
-    fs::path wal;
-    for (const auto& entry : fs::directory_iterator(directory))
-        if (entry.path().extension() == ".log" && (wal.empty() || entry.file_size() > fs::file_size(wal)))
-            wal = entry.path();
-    return wal;
-}
 
 // A log as a crash leaves it: copied while it is open, nobody writing.
 class CrashedLog {
@@ -62,34 +46,12 @@ const CrashedLog& crashed_log() {
     return log;
 }
 
-enum class Damage { flip, zero_page, truncate, garbage_tail, torn_tail };
-
-void inflict(Damage damage, const fs::path& directory, std::mt19937_64& random) {
+// The live log's last write, cut short: of an append that nobody was told of.
+void tear_tail(const fs::path& directory, std::mt19937_64& random) {
     const auto path = wal_of(directory);
-    std::string wal = read_file(path);
-    const std::size_t whole = wal.size();
-    switch (damage) {
-        case Damage::flip:
-            wal[random() % whole] ^= static_cast<char>(1 << random() % 8);
-            break;
-        case Damage::zero_page: {
-            const std::size_t page = random() % (whole / 4096) * 4096;
-            wal.replace(page, 4096, 4096, '\0');
-            break;
-        }
-        case Damage::truncate:
-            wal.resize(random() % whole);
-            break;
-        case Damage::garbage_tail:
-            for (std::uint64_t i = 1 + random() % 4000; i > 0; --i) wal += static_cast<char>(random());
-            break;
-        case Damage::torn_tail: {
-            const std::string& longer = crashed_log().longer_wal();
-            wal = longer.substr(0, whole + 1 + random() % (longer.size() - whole - 1));
-            break;
-        }
-    }
-    write_file(path, wal);
+    const auto whole = fs::file_size(path);
+    const std::string& longer = crashed_log().longer_wal();
+    write_file(path, longer.substr(0, whole + 1 + random() % (longer.size() - whole - 1)));
 }
 
 struct Answer {
@@ -103,13 +65,18 @@ Answer check(const fs::path& directory) {
     return {child.wait(), line.value_or("")};
 }
 
+using Inflict = std::function<void(const fs::path& directory, std::mt19937_64& random)>;
+Inflict damage_wal(WalHarm harm) {
+    return [harm](const fs::path& directory, std::mt19937_64& random) { damage(wal_of(directory), harm, random); };
+}
+
 // How many of `count` damaged copies were refused; each is refused with the figures, or opened with every event.
-int count_refused(Damage damage, int count, std::mt19937_64& random) {
+int count_refused(const Inflict& inflict, int count, std::mt19937_64& random) {
     int refused = 0;
     for (int trial = 0; trial < count; ++trial) {
         TempDir dir;
         fs::copy(crashed_log().image(), dir.path() / "log");
-        inflict(damage, dir.path() / "log", random);
+        inflict(dir.path() / "log", random);
         const auto answer = check(dir.path() / "log");
         INFO("trial " << trial << ": " << answer.line << ", exit " << answer.exit);
         if (answer.line.rfind("ok ", 0) == 0) {
@@ -135,9 +102,9 @@ TEST_CASE("damage to acknowledged events is refused with what is known, never op
     INFO("ANNAL_SEED=" << seed);
     std::mt19937_64 random(seed);
     const int each = std::max(1, trials(trials_default) / 5);
-    CHECK(count_refused(Damage::flip, each, random) == each);
-    CHECK(count_refused(Damage::zero_page, each, random) == each);
-    CHECK(count_refused(Damage::truncate, each, random) == each);
+    CHECK(count_refused(damage_wal(WalHarm::flip), each, random) == each);
+    CHECK(count_refused(damage_wal(WalHarm::zero_page), each, random) == each);
+    CHECK(count_refused(damage_wal(WalHarm::truncate), each, random) == each);
 }
 
 TEST_CASE("a torn tail that nobody was promised does not keep a log from opening", "[crash][damage]") {
@@ -145,8 +112,8 @@ TEST_CASE("a torn tail that nobody was promised does not keep a log from opening
     INFO("ANNAL_SEED=" << seed);
     std::mt19937_64 random(seed);
     const int each = std::max(1, trials(trials_default) / 5);
-    CHECK(count_refused(Damage::garbage_tail, each, random) == 0);
-    CHECK(count_refused(Damage::torn_tail, each, random) == 0);
+    CHECK(count_refused(damage_wal(WalHarm::garbage_tail), each, random) == 0);
+    CHECK(count_refused(tear_tail, each, random) == 0);
 }
 
 TEST_CASE("a log whose files or witness are gone or damaged is refused, or said to be unwitnessed", "[crash][damage]") {

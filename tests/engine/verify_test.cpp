@@ -133,7 +133,8 @@ TEST_CASE("all is well with a store that is whole, while others write to it", "[
     CHECK(report->all_well());
     CHECK(report->seq >= Seq{240});
     CHECK(told == std::vector<std::string>{"log.files", "log.events", "log.streams", "log.idempotency", "log.tree",
-                                           "views.files", "views.memory_view", "views.text", "views.vectors"});
+                                           "views.files", "views.memory_view", "views.text", "views.vectors",
+                                           "views.recalls"});
     CHECK(check_named(*report, "log.events").count == report->seq.value);
     CHECK(check_named(*report, "log.idempotency").count == 200);
     CHECK(check_named(*report, "views.vectors").count > 200);

@@ -249,6 +249,9 @@ TEST_CASE("what could not be read back is not written", "[events][codec]") {
     CHECK(refused_field(small_event(ConfidenceChanged{1, not_a_number})) == "to");
     CHECK(refused_field(small_event(MemoryVerified{"verified", "", 7})) == "confidence");
     CHECK(refused_field(small_event(MemoryRecalled{"r", "q", 1, not_a_number})) == "score");
+    MemoryRecalled recalled{"r", "q", 1, 0.5};
+    recalled.mode = static_cast<SearchMode>(search_mode_names.size());
+    CHECK(refused_field(small_event(recalled)) == "mode");
 }
 
 TEST_CASE("the header is laid out as documented", "[events][codec]") {

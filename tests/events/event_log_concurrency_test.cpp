@@ -1,4 +1,5 @@
-// Many writers at once: who wins is decided once, and everybody is told the truth about it.
+// Many writers at once: who wins is decided once, and everybody is told the truth about it. ANNAL_TRIALS
+// (tests/support/seed.h) scales the million attempts, the 100,000 requests and the million events.
 #include "support/log_fixture.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"
@@ -40,8 +41,8 @@ TEST_CASE("of writers racing for one version, one wins and the others are told",
     INFO("ANNAL_SEED=" << seed);
     TempDir dir;
     auto log = open(dir);
-    constexpr std::size_t writers = 64, streams = 100;
-    const int attempts = trials(60);
+    constexpr std::size_t writers = 64, streams = 1'000;
+    const int attempts = std::max(1, trials(1'000'000) / static_cast<int>(writers));
     std::mutex mutex;
     std::map<std::pair<std::uint64_t, std::uint64_t>, int> wins;  // By stream and version.
     std::atomic<std::uint64_t> accepted = 0, conflicts = 0, others = 0;
@@ -86,8 +87,57 @@ TEST_CASE("a storm of retries appends each request once", "[events][log][concurr
     INFO("ANNAL_SEED=" << seed);
     TempDir dir;
     auto log = open(dir);
+    constexpr std::size_t writers = 64;
+    const auto requests = static_cast<std::uint64_t>(trials(100'000));
+    std::vector<std::atomic<std::uint64_t>> places(requests);  // Where a request was said to be; 0: nobody knows yet.
+    std::atomic<std::uint64_t> next = 0, fresh = 0, wrong = 0, lost = 0, taken_for_another = 0;
+    in_threads(writers, [&](std::size_t writer) {
+        std::mt19937_64 random(seed + writer);
+        const auto ask = [&](std::uint64_t request, bool impatient) {
+            AppendHow how;
+            how.key = "request " + std::to_string(request);
+            how.request = static_cast<std::uint8_t>(request);
+            how.durability = random() % 2 == 0 ? Durability::synced : Durability::buffered;
+            if (impatient) how.wait_max = std::chrono::milliseconds(0);
+            const auto receipts = append(*log, {{memory_number(request % 1009), how.key}}, how);
+            if (!receipts) {
+                if (!impatient || receipts.error().code != ErrorCode::deadline_exceeded) ++wrong;
+                return;
+            }
+            if (!receipts->at(0).replayed) ++fresh;
+            const auto seq = receipts->at(0).seq.value;
+            if (const auto before = places[request].exchange(seq); before != 0 && before != seq) ++wrong;
+        };
+        for (std::uint64_t request = next++; request < requests; request = next++) {
+            // Three of ten clients lose the answer, or give up, and ask again; so may others meanwhile.
+            auto again = random() % 10 < 3 ? 1 + random() % 5 : 0;
+            ask(request, again > 0 && random() % 2 == 0);
+            for (lost += again > 0; again > 0; --again) ask(request, false);
+            if (random() % 8 == 0) ask(random() % (request + 1), false);
+            if (random() % 8 != 0) continue;
+            AppendHow other;  // The same key for something else.
+            other.key = "request " + std::to_string(request);
+            other.request = static_cast<std::uint8_t>(request + 1);
+            other.durability = Durability::buffered;
+            const auto refused = append(*log, {{memory_number(0), "another"}}, other);
+            if (refused || refused.error().code != ErrorCode::conflict) ++taken_for_another;
+        }
+    });
+    CHECK(wrong == 0);
+    CHECK(taken_for_another == 0);
+    CHECK(lost * 5 > requests);
+    CHECK(fresh == requests);
+    CHECK(log->head() == Seq{requests});
+    CHECK(std::all_of(places.begin(), places.end(), [](const auto& seq) { return seq != 0; }));
+}
+
+TEST_CASE("of different requests under one key one wins, whole", "[events][log][concurrency]") {
+    const std::uint64_t seed = test_seed();
+    INFO("ANNAL_SEED=" << seed);
+    TempDir dir;
+    auto log = open(dir);
     constexpr std::size_t writers = 32;
-    const auto requests = static_cast<std::uint64_t>(trials(300));
+    const auto requests = static_cast<std::uint64_t>(trials(3'000));
     std::mutex mutex;
     std::map<std::uint64_t, std::set<std::uint64_t>> places;  // Where a request was said to be.
     std::atomic<int> fresh = 0, wrong = 0;
@@ -162,6 +212,40 @@ TEST_CASE("a reader beside the writers sees every event, in order, once", "[even
     reader.join();
     CHECK(wrong == 0);
     CHECK(seen == writers * appends);
+}
+
+TEST_CASE("of a million events readers never see a gap", "[events][log][concurrency]") {
+    TempDir dir;
+    auto log = open(dir);
+    constexpr std::size_t writers = 4, readers = 2, batch = 125;
+    const auto batches = static_cast<std::uint64_t>(trials(2'000));
+    const std::uint64_t all = writers * batches * batch;
+    std::atomic<int> wrong = 0;
+    in_threads(writers + readers, [&](std::size_t thread) {
+        if (thread < writers) {
+            const std::vector<Note> notes(batch, {memory_number(thread), "x"});
+            for (std::uint64_t i = 0; i < batches; ++i)
+                if (!append(*log, notes, {.durability = Durability::buffered})) ++wrong;
+            return;
+        }
+        EventArena arena;
+        std::vector<EventView> page;
+        for (Seq after{}; after.value < all;) {
+            log->wait_past(after, std::chrono::seconds(30));
+            arena.clear();
+            page.clear();
+            if (!log->read(after, {.events_max = 100 * thread}, arena, page) || page.empty()) {
+                ++wrong;
+                return;
+            }
+            for (const auto& event : page) {
+                if (event.seq().value != after.value + 1) ++wrong;
+                after = event.seq();
+            }
+        }
+    });
+    CHECK(wrong == 0);
+    CHECK(log->head() == Seq{all});
 }
 
 TEST_CASE("an append that cannot be taken in time writes nothing", "[events][log][concurrency]") {

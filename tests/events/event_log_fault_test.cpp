@@ -1,6 +1,6 @@
 // Failure at every file operation, and 300 simulated power losses. ANNAL_TRIALS (tests/support/seed.h) scales both: 10
 // is every tenth operation.
-#include "support/fault_file_system.h"
+#include "support/fault_env.h"
 #include "support/log_fixture.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"
@@ -16,12 +16,13 @@ namespace {
 
 constexpr int operations_stride_default = 1;
 constexpr int power_losses_default = 300;
+constexpr int failed_syncs_default = 60;
 
 struct World {  // A log on a file system that can fail, and what its callers were told.
     explicit World(std::filesystem::path where)
         : directory(std::move(where)),
           files(std::make_shared<FaultFileSystem>(directory)),
-          env(rocksdb::NewCompositeEnv(files)) {}
+          env(std::make_unique<FaultEnv>(files)) {}
 
     Result<std::unique_ptr<EventLog>> open() const {
         EventLogOptions options;
@@ -108,7 +109,7 @@ void fail_each_operation(FaultFileSystem::Fault fault) {
     constexpr int rounds = 2, appends = 12;
     std::uint64_t operations = 0;
     {
-        TempDir dir;
+        TempDir dir(TempDir::On::memory);
         World world(dir.path() / "log");
         Told told;
         std::mt19937_64 random(seed);
@@ -119,7 +120,7 @@ void fail_each_operation(FaultFileSystem::Fault fault) {
     const auto stride = static_cast<std::uint64_t>(std::max(1, 100 * operations_stride_default / trials(100)));
     int met = 0, surfaced = 0;
     for (std::uint64_t at = 1 + seed % stride; at <= operations; at += stride) {
-        TempDir dir;
+        TempDir dir(TempDir::On::memory);
         World world(dir.path() / "log");
         Told told;
         std::mt19937_64 random(seed);
@@ -147,6 +148,70 @@ TEST_CASE("an error at any file operation surfaces or is harmless; nothing ackno
 TEST_CASE("a full disk at any file operation surfaces or is harmless; nothing acknowledged is lost",
           "[events][fault]") {
     fail_each_operation(FaultFileSystem::Fault::no_space);
+}
+
+// A kill leaves all that was handed to the system, synced or not; the real directory is what it leaves.
+TEST_CASE("a process that ends at any file operation leaves every event it answered", "[events][fault]") {
+    const std::uint64_t seed = test_seed();
+    INFO("ANNAL_SEED=" << seed);
+    constexpr int rounds = 2, appends = 12;
+    const auto stride = static_cast<std::uint64_t>(std::max(1, 100 * operations_stride_default / trials(100)));
+    int ended = 0;
+    for (std::uint64_t at = 1 + seed % stride;; at += stride) {
+        TempDir dir(TempDir::On::memory);
+        Told told;
+        std::mt19937_64 random(seed);
+        {
+            World world(dir.path() / "log");
+            world.files->arm(FaultFileSystem::Fault::power_loss, at);
+            work(world, random, told, rounds, appends);
+            INFO("operation " << at << ": " << world.files->met());
+            if (world.files->met().empty()) break;  // It was through before.
+            ++ended;
+        }
+        told.forget_buffered_up_to_sync();
+        if (at % 4 == 0) {  // And at any operation of its recovery.
+            World world(dir.path() / "log");
+            world.files->arm(FaultFileSystem::Fault::power_loss, 1 + random() % 60);
+            static_cast<void>(world.open());
+        }
+        INFO("operation " << at);
+        World world(dir.path() / "log");
+        auto log = world.open();
+        if (!log) FAIL("it does not open: " << log.error().message);
+        check_log(**log, told);
+        REQUIRE(append(**log, {{memory_number(1), "goes on"}}));
+    }
+    CHECK(static_cast<std::uint64_t>(ended) * stride >= 50);
+}
+
+TEST_CASE("whichever sync fails, what is acknowledged after it is on disk all the same", "[events][fault]") {
+    const std::uint64_t seed = test_seed();
+    INFO("ANNAL_SEED=" << seed);
+    std::mt19937_64 random(seed);
+    int refused = 0;
+    for (int trial = 0; trial < trials(failed_syncs_default); ++trial) {
+        TempDir dir(TempDir::On::memory);
+        Told told;
+        World world(dir.path() / "log");
+        world.files->arm(FaultFileSystem::Fault::io_error, 1 + random() % 60,
+                         [](const std::string& operation) { return operation.starts_with("sync "); });
+        for (int round = 0; round < 3 && world.files->met().empty(); ++round) work(world, random, told, 1, 25);
+        INFO("trial " << trial << ": " << world.files->met());
+        told.buffered.clear();
+        // Whoever asks again, in the same process or in the next one, may be told what the disk does not have.
+        for (int again = 0; again < 2; ++again) work(world, random, told, 1, 5);
+        refused += told.failures;
+        const auto after = dir.path() / "after";
+        world.files->image(after, random);
+        EventLogOptions options;
+        options.directory = after;
+        const auto log = EventLog::open(options);
+        if (!log) FAIL("trial " << trial << ": it does not open: " << log.error().message);
+        told.buffered.clear();
+        check_log(**log, told);
+    }
+    CHECK(refused > 0);
 }
 
 TEST_CASE("a failed sync of the log ends appends for good, and reads go on", "[events][fault]") {
@@ -272,7 +337,7 @@ TEST_CASE("power loss at any moment takes nothing that was acknowledged", "[even
     INFO("ANNAL_SEED=" << seed);
     std::mt19937_64 random(seed);
     for (int trial = 0; trial < trials(power_losses_default); ++trial) {
-        TempDir dir;
+        TempDir dir(TempDir::On::memory);
         Told told;
         auto where = dir.path() / "log";
         // One in eight loses power again while it recovers.

@@ -58,6 +58,17 @@ MemoryRevised revised_in_one() {
     return body;
 }
 
+MemoryRecalled recalled_in_full() {
+    MemoryRecalled body{"run-10", "flaky checkout", 3, 0.5};
+    body.memory = id<MemoryId>(0x78);
+    body.place = 2;
+    body.as_of = Seq{43};
+    body.mode = SearchMode::text;
+    body.by_vector = true;
+    body.of_any_user = true;
+    return body;
+}
+
 std::vector<std::pair<std::string, EventBody>> bodies() {
     return {
         {"MemoryRecorded", recorded_in_full()},
@@ -83,6 +94,9 @@ std::vector<std::pair<std::string, EventBody>> bodies() {
         {"ErasureCompleted", ErasureCompleted{Seq{42}, 17}},
         {"MemoryRecalled", MemoryRecalled{"run-9", "flaky checkout", 2, 11.25}},
         {"PolicyChanged", PolicyChanged{"ranking.weights", R"({"text":1})", R"({"text":0.5})"}},
+        {"ErasureRequested.counts", ErasureRequested{"user:ann", 17, 23, 2}},
+        {"ErasureCompleted.epoch", ErasureCompleted{Seq{42}, 17, 5}},
+        {"MemoryRecalled.memory", recalled_in_full()},
     };
 }
 

@@ -159,7 +159,7 @@ void fail_each_operation(FaultFileSystem::Fault fault, bool tries_again) {
     const auto stride = static_cast<std::uint64_t>(std::max(1, 100 / trials(100)));
     int met = 0, surfaced = 0;
     for (std::uint64_t at = 1 + seed % stride; at <= operations; at += stride) {
-        TempDir dir;
+        TempDir dir(TempDir::On::memory);
         const auto keys = dir.path() / "keys";
         FaultFileSystem files(keys);
         Told told;
@@ -200,7 +200,7 @@ TEST_CASE("power loss at any moment: a keystore keeps its keys, and an erasure h
     std::mt19937_64 random(seed);
     const auto operations = operations_of_a_run();
     for (int trial = 0; trial < trials(300); ++trial) {
-        TempDir dir;
+        TempDir dir(TempDir::On::memory);
         Told told;
         const auto keys = dir.path() / "keys", after = dir.path() / "after", again = dir.path() / "again";
         const auto at = 1 + random() % operations;
@@ -225,7 +225,7 @@ TEST_CASE("power loss at any moment: a keystore keeps its keys, and an erasure h
 TEST_CASE("after a write or sync that failed, no key is appended to that file", "[events][keystore][fault]") {
     // The system takes what it could not sync for written.
     for (const std::uint64_t at : {1U, 2U}) {
-        TempDir dir;
+        TempDir dir(TempDir::On::memory);
         FaultFileSystem files(dir.path() / "keys");
         auto keystore = *open_keystore(dir.path() / "keys", root_key('r'), &files);
         const auto before = *keystore->seal({"shop", "ann"}, "event", "ann");
@@ -242,7 +242,7 @@ TEST_CASE("after a write or sync that failed, no key is appended to that file", 
 TEST_CASE("what a rewrite left that failed is overwritten, too", "[events][keystore][fault]") {
     // At the rename, and at the sync of the directory: then the file is in force after a crash, maybe.
     for (const bool renamed : {false, true}) {
-        TempDir dir;
+        TempDir dir(TempDir::On::memory);
         const auto keys = dir.path() / "keys";
         const auto removed_files = keys.string() + ".removed";  // Where that file system keeps what was removed.
         FaultFileSystem files(keys);

@@ -12,23 +12,27 @@ using namespace annal::testing;
 
 namespace {
 
-// A block of 40 bytes, one of which each event changes; after each event, what it then was.
+// A block of some bytes, at most 256, one of which each event changes; after each event, what it then was.
 class ChangedBlock {
  public:
-    explicit ChangedBlock(std::uint64_t seed) : random_(seed), states_{{Seq{0}, std::string(40, 'a')}} {}
+    explicit ChangedBlock(std::uint64_t seed, std::size_t size = 40)
+        : random_(seed), states_{{Seq{0}, std::string(size, 'a')}} {}
 
     // `count` events in one batch.
     void change(std::size_t count) {
         const auto batch = space.new_batch();
-        auto past = BlockPast::load(*batch, base);
+        auto past = BlockPast::load(*batch, base, images);
         REQUIRE(past);
         for (; count > 0; --count) {
             auto [seq, now] = states_.back();
             seq.value += 1 + random_() % 3;
             const auto at = random_() % now.size();
-            const std::string was{static_cast<char>(at), now[at]};
+            const std::string was(1 + at % 4, now[at]);
             now[at] = static_cast<char>('a' + random_() % 26);
-            REQUIRE(past->add(seq, was, [&]() -> Result<std::string> { return now; }));
+            REQUIRE(past->add(seq, {static_cast<std::uint32_t>(at), was}, [&]() -> Result<std::string> {
+                ++images_asked;
+                return now + padding;
+            }));
             states_.emplace_back(seq, now);
         }
         past->finish(*batch);
@@ -43,7 +47,12 @@ class ChangedBlock {
         const auto back = rewind_to(as_of);
         REQUIRE(back);
         auto block = back->image.value_or(states_.back().second);
-        for (const auto& was : back->was) block[static_cast<std::size_t>(was[0])] = was[1];
+        block.resize(states_.front().second.size());
+        for (auto i = back->size(); i > 0; --i) {
+            const auto [place, was] = (*back)[i - 1];
+            REQUIRE(was.size() == 1 + place % 4);
+            block[place] = was[0];
+        }
         return block;
     }
     std::string expected(Seq as_of) const {
@@ -56,6 +65,9 @@ class ChangedBlock {
 
     MemorySpace space;
     const std::string base = "past of a block";
+    std::string padding;  // Of the images.
+    unsigned images = 2;
+    std::size_t images_asked = 0;
 
  private:
     std::mt19937_64 random_;
@@ -82,11 +94,46 @@ TEST_CASE("a block is brought back to how it was at any seq, for what it takes t
     std::size_t undone_most = 0;
     for (Seq seq{0}; seq <= cut.head(); ++seq.value) {
         REQUIRE(cut.as_of(seq) == cut.expected(seq));
-        undone_most = std::max(undone_most, cut.rewind_to(seq)->was.size());
+        undone_most = std::max(undone_most, cut.rewind_to(seq)->size());
     }
-    // 512 bytes of changes and a segment, of four to six bytes each.
+    // 512 bytes of changes and a segment, of three to seven bytes each.
     CHECK(undone_most < 200);
-    CHECK(cut.rewind_to(cut.head())->was.empty());
+    CHECK(cut.rewind_to(cut.head())->size() == 0);
+}
+
+TEST_CASE("of a big block few images are made, and few rows are read", "[projections][as_of]") {
+    ChangedBlock block(test_seed(), 256);
+    block.padding.assign(4000, '.');
+    for (int batch = 0; batch < 300; ++batch) block.change(10);  // 15 000 bytes of changes and more.
+    CHECK(block.images_asked <= 10);                             // The first, and one for each 2128 of them.
+    std::size_t images = 0;
+    std::size_t rows_most = 0;
+    for (Seq seq{0}; seq <= block.head(); seq.value += 50) {
+        REQUIRE(block.as_of(seq) == block.expected(seq));
+        const auto back = block.rewind_to(seq);
+        images += back->image ? 1 : 0;
+        rows_most = std::max(rows_most, back->rows);
+    }
+    CHECK(images > 0);
+    CHECK(rows_most <= 12);
+}
+
+TEST_CASE("images that may take more room leave less to undo", "[projections][as_of]") {
+    std::size_t undone_most[2] = {};
+    for (const unsigned images : {2U, 8U}) {
+        ChangedBlock block(test_seed(), 256);
+        block.padding.assign(8000, '.');
+        block.images = images;
+        for (int batch = 0; batch < 300; ++batch) block.change(10);
+        auto& most = undone_most[images == 8];
+        for (Seq seq{0}; seq <= block.head(); seq.value += 10) {
+            REQUIRE(block.as_of(seq) == block.expected(seq));
+            const auto back = block.rewind_to(seq);
+            if (back->image) most = std::max(most, back->size());
+        }
+    }
+    CHECK(undone_most[1] > 0);
+    CHECK(undone_most[1] * 3 < undone_most[0]);
 }
 
 TEST_CASE("the past of a block does not depend on how events are cut into batches", "[projections][as_of]") {

@@ -272,9 +272,11 @@ TEST_CASE("who waits for its own write reads it, from many threads", "[runtime]"
     REQUIRE(space);
     std::atomic<int> stale{0};
     std::vector<std::thread> writers;
-    for (int writer = 0; writer < 4; ++writer)
+    constexpr int count = 64;
+    const int writes = trials(1'000'000) / count + 1;
+    for (int writer = 0; writer < count; ++writer)
         writers.emplace_back([&, writer] {
-            for (int i = 0; i < trials(250); ++i) {
+            for (int i = 0; i < writes; ++i) {
                 const auto receipts = append(log, {{memory_number(std::uint64_t(writer + 1)), "7"}});
                 if (!receipts || !runtime->wait_for("ledger", receipts->front().seq, long_enough)) {
                     ++stale;
@@ -547,15 +549,18 @@ TEST_CASE("state that is not this projector's, this log's or this past's is buil
     expect_rebuilt(ledger, other, "another log", 4);
     other.cut_after(Seq{100});
     expect_rebuilt(ledger, other, "ahead of the log", 5);
+    other.cut_after(Seq{90});
+    grow(other, 20, 1);  // As many again as were lost, and more: other ones.
+    expect_rebuilt(ledger, other, "a past that the log has lost", 6);
     other.restored();
     grow(other, 20);
-    expect_rebuilt(ledger, other, "before a restore", 6);
+    expect_rebuilt(ledger, other, "before a restore", 7);
     int opens = 0;
     ledger.on_open = [&]() -> Status {
         if (++opens > 1) return Done{};
         return Error{ErrorCode::data_loss, "a bad snapshot", {}};
     };
-    expect_rebuilt(ledger, other, "a bad snapshot", 7);
+    expect_rebuilt(ledger, other, "a bad snapshot", 8);
     ledger.on_open = nullptr;
     {
         const auto space = views.store->space("ledger");

@@ -1,5 +1,6 @@
 #include "projections/view_store.h"
 
+#include "support/keystore_fixture.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"
 
@@ -341,6 +342,31 @@ TEST_CASE("a store leaves no log file of RocksDB's, and is small when it holds l
     CHECK(store->bytes_on_disk() > 100'000);
     CHECK(store->bytes_on_disk() < 400'000);
     CHECK(fs::equivalent(store->directory(), temp.path() / "views"));
+}
+
+TEST_CASE("a purge leaves nothing of a dropped space, not in the manifest nor written ahead", "[views]") {
+    for (const auto bulk_bytes_min : {always_bulk, never_bulk}) {
+        INFO("bulk from " << bulk_bytes_min << " bytes");
+        const TempDir dir;
+        const auto store = open_store(dir.path(), bulk_bytes_min);
+        const auto kept = open_space(*store, "kept");
+        put(*kept, "kept", "kept");
+        REQUIRE(store->purge());  // What is kept is in no log any more, and asks for no flush.
+        {
+            const auto space = open_space(*store, "dropped");
+            put(*space, "xqzk key", "xqzk value");
+        }
+        REQUIRE(any_file_holds(dir.path(), "xqzk"));
+        REQUIRE(store->drop("dropped"));
+        REQUIRE(any_file_holds(dir.path(), "xqzk"));
+        REQUIRE(store->purge());
+        CHECK_FALSE(any_file_holds(dir.path(), "xqzk"));
+        CHECK(value_of(kept->get("kept")) == "kept");
+        CHECK(store->spaces() == std::vector<std::string>{"kept"});
+        put(*kept, "kept", "more");
+        REQUIRE(store->purge());
+        CHECK(value_of(kept->get("kept")) == "more");
+    }
 }
 
 TEST_CASE("a file in the place of the views is an error, and stays", "[views]") {

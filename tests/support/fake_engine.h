@@ -2,7 +2,7 @@
 // told to. What no test asks for is unimplemented.
 #pragma once
 
-#include <annal/engine.h>
+#include <annal/changes.h>
 
 #include <algorithm>
 #include <map>
@@ -13,7 +13,7 @@
 
 namespace annal::testing {
 
-class FakeEngine final : public Engine {
+class FakeEngine : public Engine {
  public:
     std::vector<Memory> memories;          // In order of recording.
     std::vector<Durability> durabilities;  // Of each call of record.
@@ -70,6 +70,7 @@ class FakeEngine final : public Engine {
         if (const auto* memory = find(scope, id)) return *memory;
         return Error{ErrorCode::not_found, "there is no such memory in this scope", {}};
     }
+    Result<std::optional<Embedding>> embedding(const Scope&, MemoryId, const ReadOptions&) override { return no(); }
     Result<ListAnswer> list(const ListRequest& request) override {
         ++pages_listed;
         ListAnswer answer;
@@ -94,12 +95,17 @@ class FakeEngine final : public Engine {
         if (answer.hits.size() > request.limit) answer.hits.resize(request.limit);
         return answer;
     }
+    Result<Changes> changes(const ChangesRequest&) override { return no(); }
     Status read_stored(Seq, Seq, const std::function<bool(const StoredEvent&)>&) override { return no(); }
     Status append_stored(std::span<const StoredEvent>) override { return no(); }
     Result<std::array<std::uint8_t, 32>> root(Seq) override { return no(); }
     Result<std::string> signed_head() override { return no(); }
     Result<BackupInfo> backup(const std::filesystem::path&, std::size_t,
                               const std::function<void(std::uint64_t, std::uint64_t)>&) override {
+        return no();
+    }
+    Result<ArchiveReport> archive(const AsOf&, const std::filesystem::path&,
+                                  const std::function<void(std::uint64_t, std::uint64_t)>&) override {
         return no();
     }
     std::string verifier_key() const override { return {}; }
@@ -114,9 +120,15 @@ class FakeEngine final : public Engine {
     Result<Receipt> promote_claim(const Target&, Claim) override { return no(); }
     Result<Receipt> change_confidence(const Target&, double) override { return no(); }
     Result<Receipt> supersede(const Target&, MemoryId) override { return no(); }
-    Result<Receipt> forget(const Target&) override { return no(); }
+    Result<Receipt> forget(const Target&, bool) override { return no(); }
+    Result<ErasureReceipt> erase(const EraseRequest&, const std::function<void(std::string_view, Seq, Seq)>&) override {
+        return no();
+    }
     Result<Receipt> restore(const Target&) override { return no(); }
     Result<Receipt> revert(const Target&, Version) override { return no(); }
+    Result<std::vector<Receipt>> recall(const RecallRequest&) override { return no(); }
+    Result<RecallsAnswer> recalls(const RecallsRequest&) override { return no(); }
+    Result<RunAnswer> explain(const ExplainRequest&) override { return no(); }
     Status diff(const DiffRequest&, const std::function<bool(const DiffEntry&)>&) override { return no(); }
     Result<std::vector<HistoryEntry>> history(const Scope&, MemoryId, const ReadOptions&) override { return no(); }
     Status read_log(Seq, std::string_view, const std::function<bool(const LogEntry&)>&) override { return no(); }

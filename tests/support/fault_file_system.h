@@ -14,6 +14,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -51,11 +52,17 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
     }
     const char* Name() const override { return "FaultFileSystem"; }
 
-    // The `at`-th operation from now (1: the next) meets the fault.
-    void arm(Fault fault, std::uint64_t at) {
+    // Set by a thread whose operations are not to count, since nobody knows when they come: it meets no fault but the
+    // end of the power.
+    static inline thread_local bool in_background = false;
+
+    // The `at`-th operation from now (1: the next) meets the fault; of those that `counts`, when it is given.
+    using Counts = std::function<bool(const std::string& operation)>;
+    void arm(Fault fault, std::uint64_t at, Counts counts = {}) {
         const std::lock_guard lock(mutex_);
         fault_ = fault;
-        at_ = operations_ + at;
+        left_ = at;
+        counts_ = std::move(counts);
         met_ = "";
     }
     std::uint64_t operations() const { return operations_; }
@@ -71,10 +78,28 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
         const std::lock_guard lock(mutex_);
         dark_ = true;
         auto entries = durable_;
-        const std::size_t kept = random() % (changes_.size() + 1);
-        for (std::size_t i = 0; i < kept; ++i) apply(entries, changes_[i]);
+        // What is drawn does not depend on what threads of RocksDB did when they found the time: removals, compactions,
+        // and so the numbers of files.
+        const auto is_drawn = [](const Change& change) {
+            return (change.file || !change.to.empty()) && !change.in_background;
+        };
+        auto kept = static_cast<std::ptrdiff_t>(
+            random() % static_cast<std::uint64_t>(std::count_if(changes_.begin(), changes_.end(), is_drawn) + 1));
+        for (const auto& change : changes_) {
+            if (is_drawn(change) && kept-- == 0) break;
+            apply(entries, change);
+        }
         std::filesystem::create_directories(to);
-        for (const auto& [name, file] : entries) std::ofstream(to / name, std::ios::binary) << remains(*file, random);
+        const std::uint64_t seed = random();
+        std::map<std::string, std::uint64_t> ranks;
+        // From the newest of a kind back: whether an old one is gone yet does not matter either.
+        for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+            const auto& [name, file] = *entry;
+            std::string kind = std::filesystem::path(name).extension();
+            if (kind.empty()) kind = name.substr(0, name.find('-'));
+            std::mt19937_64 of_file(seed ^ (std::hash<std::string>()(kind) + ranks[kind]++));
+            std::ofstream(to / name, std::ios::binary) << remains(*file, of_file);
+        }
     }
 
     Status NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
@@ -147,6 +172,7 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
         std::filesystem::path path;  // Where its bytes are, for as long as the simulator lives.
         std::uint64_t size = 0;      // What was appended.
         std::uint64_t synced = 0;    // As much of it is on disk.
+        bool dropped = false;        // A sync failed: what was not on disk then never is, whatever later syncs say.
         // Of a file written in place:
         std::string synced_bytes;
         std::vector<std::pair<std::uint64_t, std::string>> writes;  // Since the last sync.
@@ -156,6 +182,7 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
     struct Change {  // A new entry `from` when there is a file; a rename when there is a `to`; else a removal.
         std::string from, to;
         std::shared_ptr<File> file;
+        bool in_background = FaultFileSystem::in_background;
     };
     class Writable;
     class InPlace;
@@ -172,7 +199,8 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
     Status meet_locked(const std::string& what) {
         ++operations_;
         if (dark_) return Status::IOError("no power");
-        if (fault_ == Fault::none || operations_ != at_) return Status::OK();
+        if (fault_ == Fault::none || left_ == 0 || in_background || (counts_ && !counts_(what)) || --left_ != 0)
+            return Status::OK();
         met_ = what;
         dark_ = fault_ == Fault::power_loss;
         return fault_ == Fault::no_space ? Status::NoSpace("injected") : Status::IOError("injected");
@@ -236,7 +264,8 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
     std::filesystem::path graveyard_;
     mutable std::mutex mutex_;
     Fault fault_ = Fault::none;
-    std::uint64_t at_ = 0, graves_ = 0;
+    std::uint64_t left_ = 0, graves_ = 0;
+    Counts counts_;
     std::atomic<std::uint64_t> operations_ = 0;
     static constexpr std::uint64_t unset = ~std::uint64_t{0};
     std::atomic<std::uint64_t> free_bytes_ = unset, free_bytes_asked_ = 0;
@@ -270,6 +299,7 @@ class FaultFileSystem::Writable final : public rocksdb::FSWritableFileOwnerWrapp
         return synced([&] { return FSWritableFileOwnerWrapper::Flush(options, context); });
     }
     Status Fsync(const Options& options, Context* context) override { return Sync(options, context); }
+    void PrepareWrite(std::size_t, std::size_t, const Options&, Context*) override {}  // Room ahead: for speed alone.
     Status RangeSync(std::uint64_t, std::uint64_t, const Options&, Context*) override {
         return system_.meet("range sync " + file_->path.string());  // Promises nothing.
     }
@@ -288,9 +318,12 @@ class FaultFileSystem::Writable final : public rocksdb::FSWritableFileOwnerWrapp
     template <class Do>
     Status synced(const Do& flush) {
         const std::lock_guard lock(system_.mutex_);
-        if (auto fault = system_.meet_locked("sync " + file_->path.string()); !fault.ok()) return fault;
+        if (auto fault = system_.meet_locked("sync " + file_->path.string()); !fault.ok()) {
+            file_->dropped = true;
+            return fault;
+        }
         const auto status = flush();
-        if (status.ok()) file_->synced = file_->size;
+        if (status.ok() && !file_->dropped) file_->synced = file_->size;
         return status;
     }
     FaultFileSystem& system_;

@@ -86,11 +86,23 @@ class MemoryEventLog final : public EventLog {
         return Version{found == versions_.end() ? 0 : found->second};
     }
 
+    std::vector<Erasure> erasures() const override { return {}; }
+    std::optional<Erasure> erasure(std::string_view, std::string_view) const override { return std::nullopt; }
+    Status keep_that_keys_are_gone(const Erasure&, std::uint64_t) override { return not_here(); }
+    Result<std::optional<TombstoneReason>> find_tombstone(const TombstoneHash&) const override {
+        return std::optional<TombstoneReason>();
+    }
+    bool has_tombstones() const override { return false; }
     Status seal_with(Keystore&) override { return not_here(); }
     Result<bool> has_keystore() const override { return false; }
 
     Result<Hash> root(Seq) const override { return not_here(); }
-    Result<Hash> tree_node(MerkleNodeId) const override { return not_here(); }
+    Result<Hash> tree_node(MerkleNodeId id) const override {  // Leaves alone.
+        const std::lock_guard lock(mutex_);
+        if (id.level > 0 || id.index >= events_.size()) return not_here();
+        const auto& event = events_[id.index];
+        return event_hash(Seq{id.index + 1}, {reinterpret_cast<const char*>(event.data()), event.size()});
+    }
     void sign_with(SigningKey) override {}
     Result<std::string> signed_head() override { return not_here(); }
     Result<std::optional<std::string>> signed_head(Seq) const override { return not_here(); }
@@ -99,6 +111,11 @@ class MemoryEventLog final : public EventLog {
                               const std::function<void(std::uint64_t, std::uint64_t)>&) const override {
         return not_here();
     }
+    Result<ArchiveReport> archive(Seq, const std::filesystem::path&,
+                                  const std::function<void(std::uint64_t, std::uint64_t)>&) override {
+        return not_here();
+    }
+    ArchiveStatus archived(bool) const override { return {}; }
     Result<Checked> check(LogPart, std::uint64_t, Seq up_to,
                           const std::function<bool(const Checked&)>&) const override {
         return Checked{up_to.value, 0, up_to.value};

@@ -112,11 +112,11 @@ class RandomEvents {
             case EventType::memory_restored:
                 return MemoryRestored{Seq{random_()}};
             case EventType::erasure_requested:
-                return ErasureRequested{text()};
+                return ErasureRequested{text(), random_(), random_(), random_()};
             case EventType::erasure_completed:
-                return ErasureCompleted{Seq{random_()}, random_()};
+                return ErasureCompleted{Seq{random_()}, random_(), random_()};
             case EventType::memory_recalled:
-                return MemoryRecalled{text(), text(), static_cast<std::uint32_t>(random_()), fraction() * 100 - 50};
+                return recalled();
             case EventType::policy_changed:
                 return PolicyChanged{text(), text(), text()};
         }
@@ -139,6 +139,16 @@ class RandomEvents {
             body.embedding = embedding();
             body.embedding_norm = static_cast<float>(fraction()) * 8;
         }
+        return body;
+    }
+    MemoryRecalled recalled() {
+        MemoryRecalled body{text(), text(), static_cast<std::uint32_t>(random_()), fraction() * 100 - 50};
+        if (chance()) body.memory = id<MemoryId>();
+        body.place = static_cast<std::uint32_t>(below(300));
+        if (chance()) body.as_of = Seq{random_()};
+        if (chance()) body.mode = static_cast<SearchMode>(below(search_mode_names.size()));
+        body.by_vector = chance();
+        body.of_any_user = chance();
         return body;
     }
     MemoryRevised revised() {

@@ -14,10 +14,24 @@ inline std::uint64_t test_seed() {
     return std::random_device{}();
 }
 
-// `count` trials, or as many per cent of them as ANNAL_TRIALS says (100 when unset), at least one.
+// Sanitizers look for what each trial does, the release build tries whether the next one does it too.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr long trials_per_cent_default = 10;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr long trials_per_cent_default = 10;
+#else
+inline constexpr long trials_per_cent_default = 100;
+#endif
+#else
+inline constexpr long trials_per_cent_default = 100;
+#endif
+
+// `count` trials, or as many per cent of them as ANNAL_TRIALS says (when it is unset 100, under a sanitizer 10), at
+// least one.
 inline int trials(int count) {
     const char* given = std::getenv("ANNAL_TRIALS");
-    const long per_cent = given ? std::strtol(given, nullptr, 10) : 100;
+    const long per_cent = given ? std::strtol(given, nullptr, 10) : trials_per_cent_default;
     return static_cast<int>(std::max(1L, count * per_cent / 100));
 }
 

@@ -17,10 +17,12 @@ namespace annal::testing {
 
 // Calls change(DB&, family) with each of the families named.
 template <class Change, class... Names>
-void tamper(const std::filesystem::path& directory, const Change& change, const Names&... names) {
+void tamper(rocksdb::Env& env, const std::filesystem::path& directory, const Change& change, const Names&... names) {
     std::vector<rocksdb::ColumnFamilyHandle*> families;
     rocksdb::DB* opened = nullptr;
-    REQUIRE(rocksdb::DB::Open({}, directory.string(), rocks_families(), &families, &opened).ok());
+    rocksdb::DBOptions options;
+    options.env = &env;
+    REQUIRE(rocksdb::DB::Open(options, directory.string(), rocks_families(), &families, &opened).ok());
     const std::unique_ptr<rocksdb::DB> db(opened);
     const auto family = [&](std::string_view name) -> rocksdb::ColumnFamilyHandle& {
         for (auto* each : families)
@@ -32,6 +34,11 @@ void tamper(const std::filesystem::path& directory, const Change& change, const 
     CHECK(db->Flush({}, families).ok());
     for (auto* each : families) CHECK(db->DestroyColumnFamilyHandle(each).ok());
     CHECK(db->Close().ok());
+}
+
+template <class Change, class... Names>
+void tamper(const std::filesystem::path& directory, const Change& change, const Names&... names) {
+    tamper(*rocksdb::Env::Default(), directory, change, names...);
 }
 
 inline std::vector<std::string> keys_of(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& family) {

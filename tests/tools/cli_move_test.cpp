@@ -93,6 +93,40 @@ TEST_CASE("an export imported into another store says the same", "[tools]") {
     CHECK(contents_of(read_file(file)) == contents_of(exported));
 }
 
+TEST_CASE("a vector comes out and in with its bits", "[tools]") {
+    const Cli first, second;
+    const std::string line = R"({"content":"near","embedding":{"model":"m","values":[0.1,-2.7,3.00001,1e-20]}})";
+    REQUIRE(first({"import", "-"}, line + "\n").code == 0);
+    const std::string exported = first({"export"}).out;
+    const Json embedding = Json::parse(exported)["embedding"];
+    CHECK(embedding["model"] == "m");
+    CHECK(embedding["values"].size() == 4);
+    REQUIRE(second({"import", "-"}, exported).json()["accepted"] == 1);
+    CHECK(Json::parse(second({"export"}).out)["embedding"] == embedding);
+    CHECK(first({"import", "-"}, exported).json()["unchanged"] == 1);
+}
+
+TEST_CASE("a file that is not what its manifest says does not come in", "[tools]") {
+    const Cli first, second;
+    REQUIRE(first({"import", "-"}, "{\"content\":\"one\"}\n{\"content\":\"two\",\"kind\":\"outcome\"}\n").code == 0);
+    const auto file = first.directory() / "out.jsonl";
+    REQUIRE(first({"export", "--output", file.string()}).code == 0);
+    const Json manifest = Json::parse(read_file(first.directory() / "out.jsonl.manifest.json"));
+    CHECK(manifest["memories"] == 2);
+    CHECK(manifest["kinds"]["outcome"]["count"] == 1);
+
+    const std::string whole = read_file(file);
+    const auto put = [&](const std::string& text) { first.write_file("out.jsonl", text); };
+    put(whole.substr(0, whole.find('\n') + 1));
+    const auto cut = second({"import", file.string()});
+    CHECK(cut.code == 11);
+    CHECK(cut.err.find("the file has 0 memories of kind outcome, its manifest says 1") != std::string::npos);
+    CHECK(second({"list"}).code == 3);  // There is not even a store.
+    CHECK(second({"import", file.string(), "--no-manifest"}).json()["accepted"] == 1);
+    put(whole);
+    CHECK(second({"import", file.string()}).json()["accepted"] == 1);
+}
+
 TEST_CASE("what was forgotten is neither exported nor brought back by the same import", "[tools]") {
     const Cli cli;
     const std::string lines = "{\"content\":\"one secret\"}\n{\"content\":\"two\"}\n";

@@ -179,7 +179,7 @@ TEST_CASE("verify says of each check what it found, and exits with 0 only if all
     const Json whole = cli({"verify"}).json();
     CHECK(whole["ok"] == true);
     CHECK(whole["seq"] == 3);
-    REQUIRE(whole["checks"].size() == 9);
+    REQUIRE(whole["checks"].size() == 10);
     for (const auto& check : whole["checks"]) {
         INFO(check.dump());
         CHECK(check["state"] == "ok");

@@ -97,3 +97,43 @@ TEST_CASE("an export of events keeps what is sealed, byte for byte", "[tools][se
     CHECK(to({"get", id}).json()["content"] == "planted by nobody");
     CHECK(to({"list"}).json()["memories"].size() == 1);
 }
+
+TEST_CASE("erase removes a user from every answer and file, and an import of him is refused", "[tools][erasure]") {
+    const Sealed cli;
+    const auto id = cli.remember("planted by ann", {"--user", "ann"});
+    cli.remember("said by bob", {"--user", "bob"});
+    const auto exported = cli.write_file("ann.jsonl", cli({"export", "--user", "ann"}).out);
+    REQUIRE(cli({"backup", (cli.directory() / "backups").string()}).code == 0);
+    const Json receipt = cli({"erase", "--user", "ann", "--reason", "asked for"}).json();
+    CHECK(receipt["memories"] == 1);
+    CHECK(receipt["events"] == 1);
+    CHECK(receipt["unsealed_events"] == 0);
+    CHECK(receipt["requested_at_seq"] == 3);
+    CHECK(receipt["completed_at_seq"] == 4);
+    CHECK(receipt["head"].get<std::string>().find("\n4\n") != std::string::npos);
+    for (const auto& file : std::filesystem::recursive_directory_iterator(cli.directory()))
+        if (file.is_regular_file() && file.path() != exported)
+            CHECK(read_file(file.path()).find("planted") == std::string::npos);
+    CHECK(cli({"search", "planted"}).json()["hits"].empty());
+    CHECK(cli({"get", id}).error()["code"] == "not_found");
+    CHECK(cli({"history", id}).json()["events"][0]["changes"] == Json{{"erased", true}});
+    CHECK(cli({"list"}).json()["memories"].size() == 1);
+    const auto again = cli({"import", exported.string()});
+    CHECK(again.code != 0);
+    CHECK(Json::parse(again.out)["rejected"][0]["details"]["reason"] == "erased");
+    CHECK(cli({"verify"}).code == 0);
+    const auto shown = cli.run({"--store", cli.store().string(), "erase", "--user", "bob"});
+    CHECK(shown.code == 0);
+    CHECK(shown.out.find("unreadable from now on") != std::string::npos);
+    CHECK(cli({"erase"}).error()["code"] == "invalid_argument");
+}
+
+TEST_CASE("forget --for-good refuses what the memory said", "[tools][erasure]") {
+    const Cli cli;
+    const auto id = cli.remember("water is dry");
+    REQUIRE(cli({"forget", id, "--reason", "never true", "--for-good"}).code == 0);
+    const auto error = cli({"remember", "Water is dry"}).error();
+    CHECK(error["code"] == "permission_denied");
+    CHECK(error["details"]["reason"] == "forgotten_for_good");
+    CHECK(cli({"restore", id}).error()["code"] == "permission_denied");
+}

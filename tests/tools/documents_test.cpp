@@ -20,7 +20,7 @@ TEST_CASE("the README shows the example that is compiled and run", "[tools]") {
 
 TEST_CASE("every file the documents link to is there", "[tools]") {
     for (const char* name : {"README.md", "CONTRIBUTING.md", "examples/README.md", "docs/audit.md",
-                             "docs/operations.md", "CHANGELOG.md"}) {
+                             "docs/operations.md", "docs/outbound.md", "docs/reliability.md", "CHANGELOG.md"}) {
         const std::string text = read_file(source / name);
         REQUIRE_FALSE(text.empty());
         for (std::size_t at = text.find("]("); at != std::string::npos; at = text.find("](", at + 2)) {
@@ -30,4 +30,23 @@ TEST_CASE("every file the documents link to is there", "[tools]") {
             CHECK(std::filesystem::exists((source / name).parent_path() / target));
         }
     }
+}
+
+TEST_CASE("every test that docs/reliability.md names is there", "[tools]") {
+    std::string tests;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(source / "tests"))
+        if (entry.path().extension() == ".cpp") tests += read_file(entry.path());
+    std::istringstream lines(read_file(source / "docs/reliability.md"));
+    int named = 0;
+    for (std::string line; std::getline(lines, line);) {
+        if (!line.starts_with("| ")) continue;
+        for (auto at = line.find('"'); at != std::string::npos; at = line.find('"', at + 1)) {
+            const auto end = line.find('"', at + 1);
+            INFO(line.substr(at, end + 1 - at));
+            CHECK(tests.find("TEST_CASE(" + line.substr(at, end + 1 - at)) != std::string::npos);
+            at = end;
+            ++named;
+        }
+    }
+    CHECK(named >= 20);
 }

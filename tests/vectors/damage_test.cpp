@@ -6,8 +6,14 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <random>
 
 using namespace annal;
@@ -45,6 +51,31 @@ std::string damaged(std::string bytes, std::mt19937_64& random) {
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << random() % 8));
     return bytes;
 }
+
+// Vectors whose codes and rows are as an index keeps them, and where a graph of them may be saved.
+struct StoredVectors {
+    explicit StoredVectors(std::size_t count) : vectors(SampleVectors(8, 5, 1).take(count)) {
+        auto made = VectorRows::create(directory.path() / "rows", "m", 8);
+        REQUIRE((made && codes.reserve(count)));
+        rows = *std::move(made);
+        std::vector<std::byte> encoded;
+        for (Slot slot = 0; slot < count; ++slot) {
+            codes.set(slot, vectors[slot]);
+            rows->encode(Seq{slot + 1U}, vectors[slot], encoded);
+        }
+        REQUIRE(rows->write(0, encoded));
+    }
+    void link(VectorGraph& graph, std::size_t count) const {
+        WorkTeam team(1);
+        while (graph.linked() < count) REQUIRE(graph.link_block(team));
+    }
+
+    TempDir directory;
+    const std::filesystem::path path = directory.path() / "graph";
+    const std::vector<std::vector<float>> vectors;
+    VectorCodes codes{8};
+    std::unique_ptr<VectorRows> rows;
+};
 
 }  // namespace
 
@@ -122,38 +153,68 @@ TEST_CASE("bytes of a graph file that were changed are always noticed", "[vector
     const auto seed = test_seed();
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
-    TempDir directory;
-    const auto vectors = SampleVectors(8, 5, 1).take(256);
-    VectorCodes codes(8);
-    auto rows = VectorRows::create(directory.path() / "rows", "m", 8);
-    REQUIRE((rows && codes.reserve(256)));
-    std::vector<std::byte> encoded;
-    for (Slot slot = 0; slot < 256; ++slot) {
-        codes.set(slot, vectors[slot]);
-        (*rows)->encode(Seq{slot + 1U}, vectors[slot], encoded);
-    }
-    REQUIRE((*rows)->write(0, encoded));
-    VectorGraph graph(codes);
-    WorkTeam team(1);
-    while (graph.linked() < 256) REQUIRE(graph.link_block(team));
-    const auto path = directory.path() / "graph";
-    REQUIRE(write_graph(path, graph, **rows, 8));
+    StoredVectors stored(256);
+    VectorGraph graph(stored.codes);
+    stored.link(graph, 256);
+    const auto& path = stored.path;
+    REQUIRE(write_graph(path, graph, *stored.rows, 8));
     const auto good = content(path);
     for (int trial = 0; trial < trials(200); ++trial) {
         replace(path, damaged(good, random));
-        VectorGraph loaded(codes);
-        REQUIRE(read_graph(path, loaded, **rows, 8, 256).error().code == ErrorCode::data_loss);
+        VectorGraph loaded(stored.codes);
+        REQUIRE(read_graph(path, loaded, *stored.rows, 8, 256).error().code == ErrorCode::data_loss);
         REQUIRE(loaded.linked() == 0);
     }
     replace(path, good);
-    VectorGraph short_of_rows(codes);
-    CHECK(read_graph(path, short_of_rows, **rows, 8, 255).error().code == ErrorCode::data_loss);
-    VectorGraph loaded(codes);
-    CHECK(read_graph(path, loaded, **rows, 8, 256));
-    (*rows)->encode(Seq{1}, vectors[1], encoded = {});
-    REQUIRE((*rows)->write(0, encoded));  // Another row, rightly stored: these links are not its.
-    VectorGraph of_others(codes);
-    CHECK(read_graph(path, of_others, **rows, 8, 256).error().code == ErrorCode::data_loss);
+    VectorGraph short_of_rows(stored.codes);
+    CHECK(read_graph(path, short_of_rows, *stored.rows, 8, 255).error().code == ErrorCode::data_loss);
+    VectorGraph loaded(stored.codes);
+    CHECK(read_graph(path, loaded, *stored.rows, 8, 256));
+    std::vector<std::byte> encoded;
+    stored.rows->encode(Seq{1}, stored.vectors[1], encoded);
+    REQUIRE(stored.rows->write(0, encoded));  // Another row, rightly stored: these links are not its.
+    VectorGraph of_others(stored.codes);
+    CHECK(read_graph(path, of_others, *stored.rows, 8, 256).error().code == ErrorCode::data_loss);
+}
+
+TEST_CASE("a kill at any time of a save leaves a whole graph, of before or after", "[vectors]") {
+    const auto seed = test_seed();
+    INFO("seed " << seed);
+    std::mt19937_64 random(seed);
+    constexpr std::size_t slots = 512;
+    StoredVectors stored(slots);
+    VectorGraph half(stored.codes), whole(stored.codes);
+    stored.link(half, slots / 2);
+    stored.link(whole, slots);
+    std::string links_of_half, links_of_whole;
+    half.serialise(links_of_half);
+    whole.serialise(links_of_whole);
+    const auto& path = stored.path;
+    REQUIRE(write_graph(path, half, *stored.rows, 8));
+    int halves = 0;
+    const int kills = trials(500);
+    for (int trial = 0; trial < kills; ++trial) {
+        INFO("kill " << trial);
+        const auto child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0)
+            for (unsigned save = 0;; ++save)
+                if (!write_graph(path, save % 2 == 0 ? whole : half, *stored.rows, 8)) ::_exit(1);
+        const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 3'000);
+        while (std::chrono::steady_clock::now() < until) continue;
+        REQUIRE(::kill(child, SIGKILL) == 0);
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        REQUIRE(WIFSIGNALED(status));
+
+        VectorGraph loaded(stored.codes);
+        REQUIRE(read_graph(path, loaded, *stored.rows, 8, slots));
+        std::string links;
+        loaded.serialise(links);
+        if (loaded.linked() == slots / 2) ++halves;
+        REQUIRE(links == (loaded.linked() == slots / 2 ? links_of_half : links_of_whole));
+    }
+    if (kills >= 50) CHECK((halves > 0 && halves < kills));
 }
 
 TEST_CASE("damaged rows are refused, and a replay makes the same index again", "[vectors]") {

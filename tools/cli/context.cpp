@@ -9,6 +9,11 @@
 #include <iostream>
 
 namespace annal::cli {
+namespace {
+
+constexpr const char* root_key_variable = "ANNAL_ROOT_KEY";
+
+}  // namespace
 
 Result<std::unique_ptr<Engine>> Context::open_to_read() const {
     return open({.directory = store, .create_if_missing = false, .embedder = {}, .on_message = {}});
@@ -24,7 +29,7 @@ Result<std::unique_ptr<Engine>> Context::open(EngineOptions options) const {
     else if (embedder != "none")
         return Error{ErrorCode::invalid_argument, "--embedder must be none or hashing", {{"field", "--embedder"}}};
     options.root_key_file = root_key_file;
-    options.root_key_variable = "ANNAL_ROOT_KEY";
+    options.root_key_variable = root_key_variable;
     options.on_message = [as_json = json](std::string_view level, std::string_view message) {
         if (level == "info" || level == "debug") return;
         const std::string line = as_json ? to_text({{"log", {{"level", level}, {"message", message}}}})
@@ -37,6 +42,20 @@ Result<std::unique_ptr<Engine>> Context::open(EngineOptions options) const {
     if (error.code == ErrorCode::not_found && error.details.count("reason") == 0)
         error.message += "; `annal remember` and `annal import` make one, --store or ANNAL_STORE name another";
     return error;
+}
+
+Result<std::vector<SegmentReport>> Context::read_archive(
+    const std::string& path, const std::string& key, Seq after,
+    const std::function<bool(const Engine::LogEntry&)>& visit) const {
+    ReadArchiveOptions options;
+    options.path = path;
+    options.verifier_key = key;
+    if (store_given) {
+        options.store = store;
+        options.root_key_file = root_key_file;
+        options.root_key_variable = root_key_variable;
+    }
+    return annal::read_archive(options, after, visit);
 }
 
 std::chrono::milliseconds Context::wait_max() const {

@@ -35,6 +35,10 @@ struct Context {
     Result<std::unique_ptr<Engine>> open_to_write() const;
     Result<std::unique_ptr<Engine>> open(EngineOptions options) const;
 
+    // Of a segment or a directory of them; with the keystore of --store when that was given.
+    Result<std::vector<SegmentReport>> read_archive(const std::string& path, const std::string& key, Seq after,
+                                                    const std::function<bool(const Engine::LogEntry&)>& visit) const;
+
     std::chrono::milliseconds wait_max() const;
     // All that was acknowledged before the command started, unless it says otherwise.
     ReadOptions read_options(const Engine& engine, std::uint64_t min_seq) const;
@@ -48,10 +52,11 @@ struct Context {
 int fail(const Error& error, bool json);
 
 // Each adds its commands to the app.
-void add_write_commands(CLI::App& app, Context& context);    // remember, revise, revert, reinforce, forget, restore
-void add_read_commands(CLI::App& app, Context& context);     // search, get, list, history, diff
+void add_write_commands(CLI::App& app, Context& context);    // remember, revise, revert, reinforce, forget, restore,
+                                                             // erase
+void add_read_commands(CLI::App& app, Context& context);     // search, get, list, history, explain, diff
 void add_move_commands(CLI::App& app, Context& context);     // import, export, eval
-void add_operate_commands(CLI::App& app, Context& context);  // log, status, rebuild, verify
+void add_operate_commands(CLI::App& app, Context& context);  // log, status, rebuild, verify, archive
 void add_audit_commands(CLI::App& app, Context& context);    // audit head, keys, prove, consistency
 void add_backup_commands(CLI::App& app, Context& context);   // backup, restore-backup
 void add_key_commands(CLI::App& app, Context& context);      // key new, change

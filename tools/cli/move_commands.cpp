@@ -165,6 +165,26 @@ class Output {
     bool to_file_ = false;
 };
 
+Status write_manifest(const std::string& file, const Manifest& manifest) {
+    auto output = Output::open(manifest_path(file));
+    if (!output) return output.error();
+    if (auto written = (*output)->write(annal::to_json(manifest).dump(2) + '\n'); !written) return written;
+    return (*output)->close();
+}
+
+// Of a file that has a manifest beside it; others are taken as they are.
+Status check_against_manifest(const std::string& file) {
+    std::error_code failure;
+    if (file == "-" || !std::filesystem::is_regular_file(manifest_path(file), failure)) return Done{};
+    std::ifstream beside(manifest_path(file), std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(beside), {}};
+    const auto manifest = manifest_from_json(text);
+    if (!manifest) return manifest.error();
+    auto input = Input::open(file);
+    if (!input) return input.error();
+    return check_manifest((*input)->stream(), *manifest);
+}
+
 Error unknown_format(const std::string& formats) {
     return {ErrorCode::invalid_argument, "--format must be " + formats, {{"field", "--format"}}};
 }
@@ -173,15 +193,19 @@ void add_import(CLI::App& app, Context& context) {
     auto* command = app.add_subcommand("import", "Bring memories in from a file");
     struct Flags {
         std::string file, format = "jsonl";
+        bool no_manifest = false;
     };
     auto flags = std::make_shared<Flags>();
     command->add_option("FILE", flags->file, "The file; - is standard input")->required();
     command->add_option("--format", flags->format, "jsonl, events or locomo")->capture_default_str();
+    command->add_flag("--no-manifest", flags->no_manifest, "jsonl: take a file that is not as its manifest says");
     command->footer(
         R"(A line of jsonl is a memory as `get --json` shows it; only content is required, and the scope's fields default to
 --project, --agent, --user and --session. A memory comes in once: the same file again adds nothing, and two equal lines are
 one memory. Lines that are refused are named by number, the others come in. A vector is {"model": "...", "values": [...]}
 under "embedding". What only a store can say (seq, version, recorded_at, ...) is left aside.
+A FILE.manifest.json beside it, as `export --output` writes it, says how many memories of each kind there are, and their
+SHA-256: a file that is another one is refused before anything is written.
 
 events is what `export --format events` wrote: an empty store becomes the same log, event for event; one that has a
 beginning of it goes on from there.
@@ -197,6 +221,8 @@ Examples:
             auto input = Input::open(flags->file);
             if (!input) return input.error();
             if (auto ok = validate(context.scope); !ok) return ok.error();
+            if (flags->format == "jsonl" && !flags->no_manifest)
+                if (auto ok = check_against_manifest(flags->file); !ok) return ok.error();
             auto engine = context.open_to_write();
             if (!engine) return engine.error();
             if (flags->format == "events") {
@@ -230,7 +256,9 @@ void add_export(CLI::App& app, Context& context) {
     command->add_option("--format", flags->format, "jsonl or events")->capture_default_str();
     command->add_option("--to", flags->to, "events: the last seq; 0: the newest")->capture_default_str();
     command->add_option("--output", flags->output, "The file to write; - is standard output")->capture_default_str();
-    command->footer(R"(jsonl: the live memories of the scope, in the shape that `import` takes.
+    command->footer(
+        R"(jsonl: the live memories of the scope, in the shape that `import` takes, vectors to the bit. Beside a file of
+--output stands FILE.manifest.json: how many memories of each kind it has, and their SHA-256.
 events: the whole log of all projects, as it is stored and with its hashes; nothing is lost but idempotency keys. What is
 sealed stays sealed, and its keys are not in it.
 
@@ -266,6 +294,7 @@ Examples:
             if (!report) return report.error();
             if (auto closed = (*output)->close(); !closed) return closed.error();
             if (!(*output)->to_file()) return 0;
+            if (auto ok = write_manifest(flags->output, report->manifest); !ok) return ok.error();
             auto ok = context.json ? Context::print({{"exported", report->exported}, {"seq", report->seq.value}})
                                    : Context::write("exported " + std::to_string(report->exported) +
                                                     " memories, as of seq " + std::to_string(report->seq.value) + '\n');

@@ -2,6 +2,8 @@
 
 #include "adapters/json.h"
 
+#include "events/hex.h"
+
 #include <nlohmann/json.hpp>
 
 #include <sys/ioctl.h>
@@ -63,6 +65,14 @@ std::string difference_lines(const std::vector<FieldChange>& differences) {
     for (const auto& change : differences)
         lines += content_line(change.field + ": " + shown(change.was) + " -> " + shown(change.is));
     return lines;
+}
+
+std::string run_memory_lines(const RunMemory& each) {
+    std::string line = "  #" + std::to_string(each.rank) + "  " + number_text(each.score, 3) + "  ";
+    line += each.memory ? headline(*each.memory) : to_string(each.memory_id);
+    if (each.since != SinceThen::same)
+        line += " · since then " + std::string(since_then_names[static_cast<std::size_t>(each.since)]);
+    return line + '\n' + (each.memory ? content_line(each.memory->content) : "");
 }
 
 std::string source_text(const Source& source) {
@@ -148,6 +158,23 @@ std::string describe(std::string_view done, const Receipt& receipt) {
            (receipt.replayed ? " (this key was seen before: nothing was written)" : "") + '\n';
 }
 
+std::string describe(const ErasureReceipt& receipt) {
+    std::string text = table({{"memories", std::to_string(receipt.memories)},
+                              {"events", std::to_string(receipt.events) + ", unreadable from now on"},
+                              {"contents refused", std::to_string(receipt.refused_values)},
+                              {"asked for at", "seq " + std::to_string(receipt.requested_at.value)},
+                              {"done at", "seq " + std::to_string(receipt.completed_at.value)},
+                              {"keystore epoch", std::to_string(receipt.keystore_epoch)}});
+    if (receipt.unsealed_events != 0)
+        text += "\n" + std::to_string(receipt.unsealed_events) +
+                " of the events were stored before sealing was on: no answer shows them, but the log's files and its "
+                "backups hold them in the clear.\n";
+    return text +
+           "\nCopies of keys/ from before still hold the key: let them expire, or `annal key change` and destroy the "
+           "former root key.\n\n" +
+           receipt.head;
+}
+
 std::string describe(const Memory& memory) {
     const Json json = to_json(memory);
     std::vector<std::vector<std::string>> rows;
@@ -178,6 +205,7 @@ std::string describe(const SearchAnswer& answer, bool explain) {
     }
     if (answer.hits.empty()) text = "nothing found\n";
     for (const auto& note : answer.degraded) text += "degraded: " + clean(note) + '\n';
+    if (answer.recalled_seq != Seq{0}) text += "recorded up to seq " + std::to_string(answer.recalled_seq.value) + '\n';
     return text;
 }
 
@@ -204,11 +232,67 @@ std::string describe(const DiffEntry& entry) {
     return text + (entry.differences.empty() ? content_line(memory.content) : difference_lines(entry.differences));
 }
 
+std::string describe(const RecallsAnswer& answer) {
+    std::string text;
+    for (const auto& recall : answer.recalls) {
+        text += "seq " + std::to_string(recall.seq.value) + "  " + short_time(recall.recorded_at);
+        if (recall.payload != Payload::plain) {
+            text += "  " + std::string(to_string(recall.payload)) + '\n';
+            continue;
+        }
+        text += "  #" + std::to_string(recall.rank) + "  " + number_text(recall.score, 3) + "  run " +
+                clean(recall.run_id) + (recall.actor.empty() ? "" : "  by " + clean(recall.actor)) + '\n';
+        if (!recall.query.empty()) text += content_line(recall.query);
+    }
+    if (text.empty() && !answer.next) text = "never given to a run of this scope\n";
+    if (answer.next) text += "more: --before " + std::to_string(answer.next->value) + '\n';
+    return text;
+}
+
+std::string describe(const RunAnswer& answer) {
+    std::string text;
+    for (const auto& context : answer.contexts) {
+        text += short_time(context.recorded_at) + "  seq " + std::to_string(context.seq.value) + "  as of " +
+                std::to_string(context.as_of.value);
+        if (context.mode) text += "  " + std::string(search_mode_names[static_cast<std::size_t>(*context.mode)]);
+        if (!context.actor.empty()) text += "  by " + clean(context.actor);
+        text += '\n' + content_line(context.query.empty() ? "(no words)" : context.query) + "  given\n";
+        for (const auto& each : context.given) text += run_memory_lines(each);
+        if (!context.not_given.empty()) text += "  known, not given\n";
+        for (const auto& each : context.not_given) text += run_memory_lines(each);
+        for (const auto& note : context.degraded) text += "degraded: " + clean(note) + '\n';
+        text += '\n';
+    }
+    if (answer.erased != 0) text += std::to_string(answer.erased) + " more were given, and erased since\n";
+    if (answer.sealed != 0)
+        text += std::to_string(answer.sealed) + " more were given, and are sealed: the store is locked\n";
+    if (answer.next) text += "more: --after " + std::to_string(answer.next->value) + '\n';
+    return text;
+}
+
 std::string describe(const Engine::LogEntry& entry) {
     std::string line = std::to_string(entry.seq.value) + "  " + short_time(entry.recorded_at) + "  " + entry.type +
                        "  " + to_string(entry.memory_id) + "  " + clean(entry.scope.project) +
                        (entry.actor.empty() ? "" : "  by " + clean(entry.actor)) + "  " + clean(entry.changes);
     return shorten(line, terminal_columns()) + '\n';
+}
+
+std::string describe(const ArchiveStatus& archive) {
+    if (archive.segments == 0) return "none";
+    return "events 1 to " + std::to_string(archive.archived_seq.value) + ", up to " + short_time(archive.recorded_at) +
+           ", in " + std::to_string(archive.segments) + (archive.segments == 1 ? " segment, " : " segments, ") +
+           bytes_text(archive.bytes);
+}
+
+std::string describe(const ArchiveReport& report) {
+    std::string text;
+    for (const auto& segment : report.segments)
+        text += "archived events " + std::to_string(segment.first.value) + " to " + std::to_string(segment.last.value) +
+                ", " + bytes_text(segment.bytes) + ", " + clean(segment.file.string()) + ", root " +
+                to_hex(segment.root) + '\n';
+    if (report.segments.empty())
+        text = "nothing to archive: whole ranges of 256 events are, and the last 256 events stay\n";
+    return text;
 }
 
 std::string describe(const EngineStatus& status) {
@@ -217,7 +301,11 @@ std::string describe(const EngineStatus& status) {
                {"store", clean(status.store_id)},
                {"log", bytes_text(status.log_bytes)},
                {"views", bytes_text(status.views_bytes)},
+               {"archive", describe(status.archive)},
                {"sealing", clean(status.sealing_reason.empty() ? status.sealing : status.sealing_reason)}});
+    if (status.unfinished_erasures != 0)
+        text += std::to_string(status.unfinished_erasures) + " erasures were begun and are not finished: erase again\n";
+    for (const auto& file : status.archive.missing) text += "missing in the archive: " + clean(file) + '\n';
     std::vector<std::vector<std::string>> rows{{"projection", "version", "generation", "applied", "lag", "state"}};
     for (const auto& projection : status.projections)
         rows.push_back({projection.name, std::to_string(projection.version), std::to_string(projection.generation),

@@ -1,5 +1,5 @@
-// search, get, list, history, diff. Each sees all that was acknowledged before it started, unless --min-seq or --as-of
-// says otherwise.
+// search, get, list, history, explain, diff. Each sees all that was acknowledged before it started, unless --min-seq or
+// --as-of says otherwise.
 #include "context.h"
 #include "options.h"
 #include "print.h"
@@ -36,7 +36,7 @@ Result<int> finish(Status printed) {
 }
 
 struct SearchFlags {
-    std::string query, mode = "hybrid", vector_file;
+    std::string query, mode = "hybrid", vector_file, run_id;
     std::size_t limit = 10;
     ReadFlags read;
     bool explain = false;
@@ -47,6 +47,7 @@ Result<SearchRequest> request_of(const SearchFlags& flags, const Scope& scope) {
     SearchRequest request;
     request.scope = scope;
     request.text = flags.query;
+    request.run_id = flags.run_id;
     request.limit = flags.limit;
     const auto mode = std::find(search_mode_names.begin(), search_mode_names.end(), flags.mode);
     if (mode == search_mode_names.end())
@@ -70,6 +71,8 @@ void add_search(CLI::App& app, Context& context) {
     command->add_option("--mode", flags->mode, "hybrid, text or vector")->capture_default_str();
     command->add_option("--limit", flags->limit, "At most so many, 1 to 1000")->capture_default_str();
     command->add_flag("--explain", flags->explain, "Why each hit is where it is");
+    command->add_option("--run-id", flags->run_id,
+                        "The hits are context of this run of an agent: put down what it was given");
     command->add_option("--vector-file", flags->vector_file,
                         R"(The question's vector: a file with {"model": "...", "values": [...]})");
     flags->filter.add_to(*command);
@@ -78,7 +81,8 @@ void add_search(CLI::App& app, Context& context) {
   annal search "why is the checkout test flaky" --project shop
   annal search "refund policy" --project shop --kind domain_knowledge --claim verified --explain
   annal search deploy --project shop --session s12 --since 2026-03-01T00:00:00Z --where env=production --limit 5
-  annal search "refund policy" --project shop --as-of 4711)");
+  annal search "refund policy" --project shop --as-of 4711
+  annal search "refund policy" --project shop --agent support --run-id run-42)");
     command->callback([flags, &context] {
         context.action = [flags, &context]() -> Result<int> {
             auto request = request_of(*flags, context.scope);
@@ -189,13 +193,41 @@ void add_list_command(CLI::App& app, Context& context) {
     });
 }
 
+struct HistoryFlags {
+    std::string id;
+    bool recalls = false;
+    std::size_t limit = 100;
+    std::optional<std::uint64_t> before;
+    ReadFlags read;
+};
+
+Result<int> print_recalls(const Context& context, Engine& engine, const MemoryId& id, const HistoryFlags& flags,
+                          const ReadOptions& read) {
+    RecallsRequest request;
+    request.scope = context.scope;
+    request.memory_id = id;
+    request.limit = flags.limit;
+    if (flags.before) request.before = Seq{*flags.before};
+    request.read = read;
+    const auto answer = engine.recalls(request);
+    if (!answer) return answer.error();
+    return finish(context.json ? Context::print(to_json(*answer)) : Context::write(describe(*answer)));
+}
+
 void add_history(CLI::App& app, Context& context) {
     auto* command = app.add_subcommand("history", "Show every event of one memory: what, who, when, why");
-    auto flags = std::make_shared<GetFlags>();
+    auto flags = std::make_shared<HistoryFlags>();
     command->add_option("ID", flags->id, "The memory's id")->required();
+    auto* recalls = command->add_flag("--recalls", flags->recalls, "When it was given to which run, newest first");
+    command->add_option("--limit", flags->limit, "With --recalls: a page, 1 to 1000")
+        ->needs(recalls)
+        ->capture_default_str();
+    command->add_option("--before", flags->before, "With --recalls: where the page before ended: its next")
+        ->needs(recalls);
     flags->read.add_to(*command);
     command->footer(R"(Examples:
   annal history 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop
+  annal history 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop --recalls
   annal history 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop --json | jq '.events[].type')");
     command->callback([flags, &context] {
         context.action = [flags, &context]() -> Result<int> {
@@ -205,9 +237,47 @@ void add_history(CLI::App& app, Context& context) {
             if (!engine) return engine.error();
             const auto read = flags->read.options(context, **engine);
             if (!read) return read.error();
+            if (flags->recalls) return print_recalls(context, **engine, *id, *flags, *read);
             const auto history = (*engine)->history(context.scope, *id, *read);
             if (!history) return history.error();
             return finish(context.json ? Context::print(to_json(*history)) : Context::write(describe(*history)));
+        };
+    });
+}
+
+struct ExplainFlags {
+    std::string run_id;
+    std::size_t limit = 10;
+    std::optional<std::uint64_t> after;
+    ReadFlags read;
+};
+
+void add_explain(CLI::App& app, Context& context) {
+    auto* command = app.add_subcommand("explain", "Show what a run was given, and what was known and not given");
+    auto flags = std::make_shared<ExplainFlags>();
+    command->add_option("RUN_ID", flags->run_id, "The run, as search --run-id named it")->required();
+    command->add_option("--limit", flags->limit, "Of what was not given, for each query; 0 to 1000")
+        ->capture_default_str();
+    command->add_option("--after", flags->after, "Where the page before ended: its next");
+    flags->read.add_to(*command);
+    command->footer(R"(Examples:
+  annal explain run-42 --project shop
+  annal explain run-42 --project shop --limit 3 --json | jq '.contexts[].given[].memory.content')");
+    command->callback([flags, &context] {
+        context.action = [flags, &context]() -> Result<int> {
+            auto engine = context.open_to_read();
+            if (!engine) return engine.error();
+            const auto read = flags->read.options(context, **engine);
+            if (!read) return read.error();
+            ExplainRequest request;
+            request.scope = context.scope;
+            request.run_id = flags->run_id;
+            request.not_given_max = flags->limit;
+            if (flags->after) request.after = Seq{*flags->after};
+            request.read = *read;
+            const auto answer = (*engine)->explain(request);
+            if (!answer) return answer.error();
+            return finish(context.json ? Context::print(to_json(*answer)) : Context::write(describe(*answer)));
         };
     });
 }
@@ -262,6 +332,7 @@ void add_read_commands(CLI::App& app, Context& context) {
     add_get(app, context);
     add_list_command(app, context);
     add_history(app, context);
+    add_explain(app, context);
     add_diff(app, context);
 }
 

@@ -1,7 +1,8 @@
-// remember, revise, revert, reinforce, forget, restore: each prints its receipt.
+// remember, revise, revert, reinforce, forget, restore, erase: each prints its receipt.
 #include "context.h"
 #include "options.h"
 #include "print.h"
+#include "progress.h"
 
 #include <nlohmann/json.hpp>
 
@@ -195,6 +196,46 @@ CLI::App* add_on_target(CLI::App& app, Context& context, const char* name, const
     return command;
 }
 
+void add_erase(CLI::App& app, Context& context) {
+    struct Flags {
+        std::string actor, reason;
+    };
+    auto flags = std::make_shared<Flags>();
+    auto* command = app.add_subcommand("erase", "Remove all memories of a user, for good");
+    command->add_option("--actor", flags->actor, "Who asks for it; the user when left out");
+    command->add_option("--reason", flags->reason, "Why; stays in the log");
+    command->footer(
+        R"(Destroys the user's key, so that the log, its archives and its backups cannot be read any more where they are his,
+makes the views anew without him, and refuses what he said when it is imported again. It cannot be undone.
+
+Example:
+  annal erase --project shop --user ann --reason "asked for on 2026-11-20" --json > erasure-of-ann.json)");
+    command->callback([flags, &context] {
+        context.action = [flags, &context]() -> Result<int> {
+            auto engine = context.open_to_read();
+            if (!engine) return engine.error();
+            std::optional<Progress> progress;
+            std::string shown;
+            const EraseRequest request{.project = context.scope.project,
+                                       .user = context.scope.user,
+                                       .actor = flags->actor,
+                                       .reason = flags->reason};
+            const auto receipt = (*engine)->erase(request, [&](std::string_view projection, Seq applied, Seq head) {
+                if (!progress || shown != projection) {
+                    progress.reset();
+                    progress.emplace(shown = projection, !context.json);
+                }
+                progress->show(applied.value, head.value);
+            });
+            progress.reset();
+            if (!receipt) return receipt.error();
+            auto ok = context.json ? Context::print(to_json(*receipt)) : Context::write(describe(*receipt));
+            if (!ok) return ok.error();
+            return 0;
+        };
+    });
+}
+
 }  // namespace
 
 void add_write_commands(CLI::App& app, Context& context) {
@@ -219,16 +260,21 @@ void add_write_commands(CLI::App& app, Context& context) {
   annal reinforce 01970e2c-7b1e-7c3a-9f00-0123456789ab --source test_result:run-4712
   annal reinforce 01970e2c-7b1e-7c3a-9f00-0123456789ab --failed --reason "the wait did not help")");
 
-    auto* forget = add_on_target(app, context, "forget", "Take a memory out of every search; its history stays",
-                                 "forgot", [](Engine& engine, const Target& target) { return engine.forget(target); });
+    auto for_good = std::make_shared<bool>(false);
+    auto* forget =
+        add_on_target(app, context, "forget", "Take a memory out of every search; its history stays", "forgot",
+                      [for_good](Engine& engine, const Target& target) { return engine.forget(target, *for_good); });
     forget->get_option("--reason")->required();
+    forget->add_flag("--for-good", *for_good, "It cannot be restored, and its content is refused from now on");
     forget->footer(R"(Examples:
-  annal forget 01970e2c-7b1e-7c3a-9f00-0123456789ab --reason "the checkout was rewritten")");
+  annal forget 01970e2c-7b1e-7c3a-9f00-0123456789ab --reason "the checkout was rewritten"
+  annal forget 01970e2c-7b1e-7c3a-9f00-0123456789ab --reason "it was never true" --for-good)");
 
     auto* restore = add_on_target(app, context, "restore", "Bring a forgotten memory back", "restored",
                                   [](Engine& engine, const Target& target) { return engine.restore(target); });
     restore->footer(R"(Examples:
   annal restore 01970e2c-7b1e-7c3a-9f00-0123456789ab --reason "forgotten by mistake")");
+    add_erase(app, context);
 }
 
 }  // namespace annal::cli
