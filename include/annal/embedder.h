@@ -5,7 +5,9 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace annal {
@@ -20,6 +22,20 @@ class Embedder {
     virtual bool semantic() const = 0;
     // A unit vector of dimension() floats; all zero when the text has nothing to embed.
     virtual Result<std::vector<float>> embed(std::string_view text) = 0;
+    // What embed() gives of each text, in their order; or the first error, and nothing. Quicker where a model is asked
+    // over a network.
+    virtual Result<std::vector<std::vector<float>>> embed_many(std::span<const std::string_view> texts) {
+        std::vector<std::vector<float>> vectors;
+        vectors.reserve(texts.size());
+        for (const auto text : texts) {
+            auto vector = embed(text);
+            if (!vector) return vector.error();
+            vectors.push_back(std::move(*vector));
+        }
+        return vectors;
+    }
+    // Whether it can be asked now, found out without embedding anything.
+    virtual Status probe() { return Done{}; }
 };
 
 // Deterministic vectors of words and character 3-grams, hashed into `dimension` buckets: lexical, not semantic. Finds

@@ -57,6 +57,7 @@ int parse_and_run(int argc, char** argv) {
     add_operate_commands(app, context);
     add_audit_commands(app, context);
     add_backup_commands(app, context);
+    add_sync_commands(app, context);
     add_key_commands(app, context);
     try {
         app.parse(argc, argv);

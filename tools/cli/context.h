@@ -59,6 +59,8 @@ void add_move_commands(CLI::App& app, Context& context);     // import, export, 
 void add_operate_commands(CLI::App& app, Context& context);  // log, status, rebuild, verify, archive
 void add_audit_commands(CLI::App& app, Context& context);    // audit head, keys, prove, consistency
 void add_backup_commands(CLI::App& app, Context& context);   // backup, restore-backup
+void add_sync_commands(CLI::App& app, Context& context);     // sync add, list, status, run, pause, resume, resync,
+                                                             // verify, remove
 void add_key_commands(CLI::App& app, Context& context);      // key new, change
 
 }  // namespace annal::cli

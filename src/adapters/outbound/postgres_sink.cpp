@@ -1,0 +1,548 @@
+#include "postgres_sink.h"
+
+#include "events/event_log_hash.h"
+#include "events/hex.h"
+#include "postgres_connection.h"
+#include "postgres_migrations.h"
+#include "postgres_rows.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
+namespace annal {
+namespace {
+
+constexpr std::size_t hnsw_dimension_max = 2000;  // pgvector's limits for its types vector and halfvec.
+constexpr std::size_t hnsw_halfvec_dimension_max = 4000;
+constexpr std::size_t walk_rows = 256;  // Of one kind, fetched together.
+
+std::string table_of(const PostgresOptions& options, Kind kind) {
+    return options.prefix + std::string(kind_table[static_cast<std::size_t>(kind)].table);
+}
+
+struct Tables {
+    VectorColumn vectors = VectorColumn::pgvector;
+    bool hnsw = false;     // The server can index vectors,
+    bool halfvec = false;  // and those of more than 2000 dimensions as halves.
+};
+
+// data_loss: they are not as the migrations made them; the message names what is wrong. not_found: there are none.
+Result<Tables> check_tables(PostgresConnection& connection) {
+    const auto& options = connection.options();
+    auto rows = connection.run(
+        "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a "
+        "JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = $1 AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p')",
+        PostgresParams().text(options.schema));
+    if (!rows) return rows.error();
+    std::map<std::string, std::map<std::string, std::string>> found;
+    for (std::size_t i = 0; i < rows->size(); ++i) {
+        PostgresReader row(*rows, i);
+        auto table = row.text();
+        auto column = row.text();
+        found[table][column] = row.text();
+    }
+    const auto changed = [](const std::string& what) {
+        return Error{ErrorCode::data_loss, "PostgreSQL: " + what + "; the tables were changed by hand", {}};
+    };
+    const auto& vector_type = found[table_of(options, Kind::note)]["embedding"];
+    Tables tables;
+    tables.vectors = vector_type == "real[]" ? VectorColumn::reals : VectorColumn::pgvector;
+    for (const auto& [kind, name, table] : kind_table) {
+        const auto& columns = found[table_of(options, kind)];
+        if (columns.empty()) return changed("table " + std::string(table) + " is missing");
+        for (const auto& expected : memory_columns(kind)) {
+            const auto place = std::string(table) + "." + expected.name;
+            const auto column = columns.find(expected.name);
+            if (column == columns.end()) return changed("column " + place + " is missing");
+            const std::string type = expected.type != "vector"                  ? expected.type
+                                     : tables.vectors == VectorColumn::pgvector ? "vector"
+                                                                                : "real[]";
+            if (column->second != type)
+                return changed("column " + place + " is of type " + column->second + " instead of " + type);
+        }
+    }
+    if (tables.vectors == VectorColumn::pgvector) {
+        auto can = connection.run(
+            "SELECT EXISTS (SELECT 1 FROM pg_am WHERE amname = 'hnsw'), to_regtype('halfvec') IS NOT NULL");
+        if (!can) return can.error();
+        PostgresReader row(*can, 0);
+        tables.hnsw = row.boolean();
+        tables.halfvec = row.boolean();
+    }
+    return tables;
+}
+
+struct CheckpointRow {
+    std::int64_t fence = 0;
+    std::optional<SinkPosition> position;  // Unset: nothing is there.
+};
+
+const std::string checkpoint_columns = "fence, store_id, epoch, seq, hash";
+
+Result<CheckpointRow> checkpoint_from(const PostgresRows& rows) {
+    CheckpointRow checkpoint;
+    PostgresReader row(rows, 0);
+    checkpoint.fence = row.int64();
+    const auto store_id = row.optional_text();
+    if (!store_id && row.ok()) return checkpoint;
+    SinkPosition position;
+    position.store_id = store_id.value_or("");
+    position.epoch = static_cast<std::uint64_t>(row.int64());
+    position.seq = {static_cast<std::uint64_t>(row.int64())};
+    const auto hash = row.text();
+    if (!row.ok() || hash.size() != position.hash.size())
+        return Error{ErrorCode::data_loss, "PostgreSQL: the checkpoint is not whole; it was changed by hand", {}};
+    std::memcpy(position.hash.data(), hash.data(), hash.size());
+    checkpoint.position = std::move(position);
+    return checkpoint;
+}
+
+Error no_checkpoint() {
+    return {ErrorCode::data_loss, "PostgreSQL: the checkpoint's row is missing; it was deleted by hand", {}};
+}
+
+std::string_view bytes_of(const std::array<std::uint8_t, 32>& hash) {
+    return {reinterpret_cast<const char*>(hash.data()), hash.size()};
+}
+
+std::int64_t number(Seq seq) {
+    return static_cast<std::int64_t>(seq.value);
+}
+
+class PostgresWalk final : public SinkWalk {
+ public:
+    static Result<std::unique_ptr<SinkWalk>> open(const PostgresOptions& options) {
+        auto connection = PostgresConnection::open(options);
+        if (!connection) return connection.error();
+        std::unique_ptr<PostgresWalk> walk(new PostgresWalk(std::move(*connection)));
+        if (auto begun = walk->begin(); !begun) return begun.error();
+        return std::unique_ptr<SinkWalk>(std::move(walk));
+    }
+
+    const SinkPosition& position() const override { return position_; }
+
+    Result<std::vector<SinkRecord>> next(std::size_t max) override {
+        connection_->start_call();
+        std::vector<SinkRecord> records;
+        while (records.size() < max) {
+            Part* first = nullptr;
+            for (auto& part : parts_) {
+                if (auto filled = fill(part); !filled) return filled.error();
+                if (!part.rows.empty() && (first == nullptr || comes_before(part.rows.front(), first->rows.front())))
+                    first = &part;
+            }
+            if (first == nullptr) break;
+            records.push_back(std::move(first->rows.front()));
+            first->rows.pop_front();
+        }
+        return records;
+    }
+
+    Result<std::vector<DeadLetter>> dead_letters() override {
+        connection_->start_call();
+        auto rows = connection_->run("SELECT project, memory_id, kind, seq, reason, user_id, created_seq FROM " +
+                                     connection_->options().prefix + "dead_letters ORDER BY project, memory_id");
+        if (!rows) return rows.error();
+        std::vector<DeadLetter> letters;
+        for (std::size_t i = 0; i < rows->size(); ++i) {
+            PostgresReader row(*rows, i);
+            DeadLetter letter;
+            letter.project = row.text();
+            letter.memory_id.bytes = row.uuid();
+            const auto kind = parse_kind(row.text());
+            letter.seq = {static_cast<std::uint64_t>(row.int64())};
+            letter.reason = row.text();
+            letter.user = row.text();
+            letter.created_seq = {static_cast<std::uint64_t>(row.int64())};
+            if (!row.ok() || !kind)
+                return Error{ErrorCode::data_loss, "PostgreSQL: a dead letter was changed by hand", {}};
+            letter.kind = *kind;
+            letters.push_back(std::move(letter));
+        }
+        return letters;
+    }
+
+ private:
+    struct Part {
+        Kind kind{};
+        std::deque<SinkRecord> rows{};
+        bool at_end = false;
+    };
+    explicit PostgresWalk(std::unique_ptr<PostgresConnection> connection) : connection_(std::move(connection)) {}
+
+    static bool comes_before(const SinkRecord& a, const SinkRecord& b) {
+        return std::tie(a.memory.scope.project, a.memory.id) < std::tie(b.memory.scope.project, b.memory.id);
+    }
+
+    Status begin() {
+        auto states = postgres_migration_status(*connection_);
+        if (!states) return states.error();
+        const Error nothing{ErrorCode::not_found, "PostgreSQL: nothing was synced to this database yet", {}};
+        if (!states->back().applied_at) return nothing;
+        if (auto begun = connection_->run_script("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); !begun)
+            return begun.error();
+        auto tables = check_tables(*connection_);
+        if (!tables) return tables.error();
+        vectors_ = tables->vectors;
+        const auto& options = connection_->options();
+        auto rows = connection_->run("SELECT " + checkpoint_columns + " FROM " + options.prefix + "sync_checkpoint");
+        if (!rows) return rows.error();
+        if (rows->size() == 0) return no_checkpoint();
+        auto checkpoint = checkpoint_from(*rows);
+        if (!checkpoint) return checkpoint.error();
+        if (!checkpoint->position) return nothing;
+        position_ = *checkpoint->position;
+        for (const auto& row : kind_table) {
+            const auto table = table_of(options, row.kind);
+            connection_->queue("DECLARE walk_" + table + " NO SCROLL CURSOR FOR " + select_sql(table, row.kind));
+            parts_.push_back({.kind = row.kind});
+        }
+        if (auto declared = connection_->send(); !declared) return declared.error();
+        return Done{};
+    }
+
+    Status fill(Part& part) {
+        if (part.at_end || !part.rows.empty()) return Done{};
+        auto rows = connection_->run("FETCH FORWARD " + std::to_string(walk_rows) + " FROM walk_" +
+                                     table_of(connection_->options(), part.kind));
+        if (!rows) return rows.error();
+        part.at_end = rows->size() < walk_rows;
+        for (std::size_t i = 0; i < rows->size(); ++i) {
+            auto record = record_from_row(*rows, i, part.kind, vectors_);
+            if (!record) return record.error();
+            part.rows.push_back(std::move(*record));
+        }
+        return Done{};
+    }
+
+    std::unique_ptr<PostgresConnection> connection_;
+    SinkPosition position_;
+    VectorColumn vectors_ = VectorColumn::pgvector;
+    std::vector<Part> parts_;
+};
+
+class PostgresSink final : public Sink {
+ public:
+    explicit PostgresSink(const PostgresOptions& options) : options_(options) {}
+
+    std::string_view type() const override { return "postgres"; }
+    SinkCapabilities capabilities() const override { return {.keeps_events = options_.keep_events}; }
+
+    Result<std::optional<SinkPosition>> take_over(std::string_view store_id) override {
+        if (auto connected = connect(); !connected) return connected.error();
+        if (auto migrated = migrate_postgres(*connection_); !migrated) return migrated.error();
+        auto tables = check_tables(*connection_);
+        if (!tables) return tables.error();
+        tables_ = *tables;
+        warn_of_vectors();
+        auto rows = connection_->run("UPDATE " + checkpoint() +
+                                         " SET fence = fence + 1 WHERE store_id IS NULL OR store_id = $1 RETURNING " +
+                                         checkpoint_columns,
+                                     PostgresParams().text(store_id));
+        if (!rows) return rows.error();
+        if (rows->size() == 0) return belongs_to_another();
+        auto taken = checkpoint_from(*rows);
+        if (!taken) return taken.error();
+        fence_ = taken->fence;
+        return std::move(taken->position);
+    }
+
+    std::optional<std::string> refuses(const SinkRecord& record) const override { return why_not_a_row(record); }
+
+    Status apply(const SinkBatch& batch) override {
+        if (auto connected = connect(); !connected) return connected.error();
+        if (auto prepared = prepare(batch); !prepared) return prepared.error();
+        auto applied = transact(take_checkpoint(batch), [&] { queue(batch); });
+        if (!applied) return applied.error();
+        for (const auto& record : batch.upserts)
+            if (record.embedding) indexed_.insert(space_of(record));
+        return Done{};
+    }
+
+    Status clear() override {
+        if (auto connected = connect(); !connected) return connected.error();
+        const std::string empty =
+            " SET store_id = NULL, epoch = NULL, seq = NULL, hash = NULL, updated_at = now() WHERE fence = $1";
+        return transact({"UPDATE " + checkpoint() + empty, PostgresParams().int64(fence_)}, [&] {
+            std::string tables = options_.prefix + "events, " + options_.prefix + "dead_letters";
+            for (const auto& row : kind_table) tables += ", " + table_of(options_, row.kind);
+            connection_->queue("TRUNCATE " + tables);
+        });
+    }
+
+    Result<std::unique_ptr<SinkWalk>> walk() override { return PostgresWalk::open(options_); }
+
+ private:
+    // Vectors that share an index.
+    using Space = std::tuple<Kind, std::string, std::size_t>;  // Kind, model, dimension
+    static Space space_of(const SinkRecord& record) {
+        return {record.memory.kind(), record.embedding->model, record.embedding->values.size()};
+    }
+    struct Statement {
+        std::string sql;
+        PostgresParams params;
+    };
+
+    std::string checkpoint() const { return options_.prefix + "sync_checkpoint"; }
+    std::string dead_letters() const { return options_.prefix + "dead_letters"; }
+
+    Status connect() {
+        if (!connection_ || !connection_->alive()) {
+            prepared_.clear();
+            connection_.reset();
+            auto connection = PostgresConnection::open(options_);
+            if (!connection) return connection.error();
+            connection_ = std::move(*connection);
+        }
+        connection_->start_call();
+        return Done{};
+    }
+
+    void warn_of_vectors() const {
+        if (!options_.on_message) return;
+        if (tables_.vectors == VectorColumn::reals)
+            options_.on_message("warning",
+                                "PostgreSQL: pgvector was not there when the tables were made: vectors are kept as "
+                                "real[], without an index; install it and migrate down and up to change that");
+        else if (!tables_.hnsw)
+            options_.on_message("warning", "PostgreSQL: this pgvector is too old for HNSW: vectors have no index");
+    }
+
+    Error belongs_to_another() {
+        auto rows = connection_->run("SELECT " + checkpoint_columns + " FROM " + checkpoint());
+        if (!rows) return rows.error();
+        if (rows->size() == 0) return no_checkpoint();
+        auto found = checkpoint_from(*rows);
+        if (!found) return found.error();
+        return {ErrorCode::conflict,
+                "PostgreSQL: what is there was synced from another store",
+                {{"store_id", found->position ? found->position->store_id : ""}}};
+    }
+
+    // Begins, takes the checkpoint's row, which keeps others out until the end, and commits what `queue_effects` asks
+    // for.
+    template <class QueueEffects>
+    Status transact(const Statement& take, QueueEffects&& queue_effects) {
+        connection_->queue("BEGIN");
+        connection_->queue(take.sql, take.params);
+        auto taken = connection_->send();
+        if (taken && taken->affected() == 1) {
+            queue_effects();
+            connection_->queue("COMMIT");
+            auto committed = connection_->send();
+            if (committed) return Done{};
+            connection_->roll_back();
+            return committed.error();
+        }
+        connection_->roll_back();
+        if (!taken) return taken.error();
+        return refused();
+    }
+
+    // Somebody else took the sink over, or its position is another one.
+    Error refused() {
+        auto rows = connection_->run("SELECT " + checkpoint_columns + " FROM " + checkpoint());
+        if (!rows) return rows.error();
+        if (rows->size() == 0) return no_checkpoint();
+        auto found = checkpoint_from(*rows);
+        if (!found) return found.error();
+        if (found->fence != fence_)
+            return {ErrorCode::conflict,
+                    "PostgreSQL: another engine took the sink over",
+                    {{"fenced", std::to_string(found->fence)}}};
+        const auto seq = found->position ? found->position->seq.value : 0;
+        return {ErrorCode::conflict,
+                "PostgreSQL: what is there is not where the batch starts",
+                {{"position", std::to_string(seq)}}};
+    }
+
+    Statement take_checkpoint(const SinkBatch& batch) const {
+        Statement take{
+            "UPDATE " + checkpoint() +
+                " SET store_id = $1, epoch = $2, seq = $3, hash = $4, updated_at = now() WHERE fence = $5 AND "
+                "COALESCE(seq, 0) = $8 AND ($8 = 0 OR (store_id = $6 AND epoch = $7 AND hash = $9))",
+            {}};
+        take.params.text(batch.to.store_id)
+            .int64(static_cast<std::int64_t>(batch.to.epoch))
+            .int64(number(batch.to.seq))
+            .text(bytes_of(batch.to.hash))
+            .int64(fence_)
+            .text(batch.from.store_id)
+            .int64(static_cast<std::int64_t>(batch.from.epoch))
+            .int64(number(batch.from.seq))
+            .text(bytes_of(batch.from.hash));
+        return take;
+    }
+
+    // What is sent once for each record is planned once.
+    Status prepare(const SinkBatch& batch) {
+        std::array<bool, kind_count> kinds{};
+        for (const auto& record : batch.upserts) kinds[static_cast<std::size_t>(record.memory.kind())] = true;
+        for (const auto& removal : batch.removals) kinds[static_cast<std::size_t>(removal.kind)] = true;
+        for (const auto& letter : batch.dead_letters) kinds[static_cast<std::size_t>(letter.kind)] = true;
+        for (const auto& row : kind_table) {
+            if (!kinds[static_cast<std::size_t>(row.kind)]) continue;
+            const auto table = table_of(options_, row.kind);
+            if (auto made = prepare_once("upsert " + table, upsert_sql(table, row.kind)); !made) return made.error();
+            if (auto made =
+                    prepare_once("delete " + table, "DELETE FROM " + table + " WHERE project = $1 AND memory_id = $2");
+                !made)
+                return made.error();
+        }
+        if (batch.events.empty()) return Done{};
+        return prepare_once(
+            "insert event",
+            "INSERT INTO " + options_.prefix +
+                "events (seq, project, memory_id, version, event_id, type, recorded_at, agent, user_id, "
+                "session, actor, source_type, source_ref, reason, correlation_id, causation_id, changes) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)");
+    }
+    Status prepare_once(const std::string& name, const std::string& sql) {
+        if (prepared_.contains(name)) return Done{};
+        if (auto made = connection_->prepare(name, sql); !made) return made.error();
+        prepared_.insert(name);
+        return Done{};
+    }
+
+    void queue(const SinkBatch& batch) {
+        queue_indexes(batch);
+        for (const auto& erasure : batch.erasures) queue(erasure);
+        for (const auto& removal : batch.removals) queue_delete(removal.project, removal.kind, removal.memory_id);
+        queue_settled_letters(batch);
+        for (const auto& record : batch.upserts)
+            connection_->queue_prepared("upsert " + table_of(options_, record.memory.kind()),
+                                        to_params(record, tables_.vectors));
+        for (const auto& letter : batch.dead_letters) {
+            queue_delete(letter.project, letter.kind, letter.memory_id);
+            queue(letter);
+        }
+        for (const auto& event : batch.events) queue(event);
+    }
+
+    void queue_delete(const std::string& project, Kind kind, const MemoryId& id) {
+        connection_->queue_prepared("delete " + table_of(options_, kind),
+                                    PostgresParams().text(project).uuid(id.bytes));
+    }
+
+    void queue(const SinkErasure& erasure) {
+        const auto params =
+            PostgresParams().text(erasure.project).text(erasure.user).int64(number(erasure.requested_at));
+        const std::string whose = " WHERE project = $1 AND user_id = $2 AND created_seq < $3";
+        for (const auto& row : kind_table)
+            connection_->queue("DELETE FROM " + table_of(options_, row.kind) + whose, params);
+        connection_->queue("DELETE FROM " + dead_letters() + whose, params);
+        // As the log itself shows them from now on: envelopes only.
+        connection_->queue("UPDATE " + options_.prefix +
+                               "events SET actor = '', source_type = 'none', source_ref = '', reason = '', "
+                               "correlation_id = '', causation_id = '', changes = '{\"erased\": true}' "
+                               "WHERE project = $1 AND user_id = $2 AND seq < $3 AND type NOT IN "
+                               "('ErasureRequested', 'ErasureCompleted', 'PolicyChanged')",
+                           params);
+    }
+
+    // The dead letters of memories that are there again, or gone for good.
+    void queue_settled_letters(const SinkBatch& batch) {
+        std::vector<std::string> projects;
+        std::vector<MemoryId> ids;
+        for (const auto& removal : batch.removals) {
+            projects.push_back(removal.project);
+            ids.push_back(removal.memory_id);
+        }
+        for (const auto& record : batch.upserts) {
+            projects.push_back(record.memory.scope.project);
+            ids.push_back(record.memory.id);
+        }
+        if (ids.empty()) return;
+        connection_->queue("DELETE FROM " + dead_letters() +
+                               " d USING unnest($1::text[], $2::uuid[]) AS settled(project, id) "
+                               "WHERE d.project = settled.project AND d.memory_id = settled.id",
+                           PostgresParams().texts(projects).uuids(ids));
+    }
+
+    void queue(const DeadLetter& letter) {
+        connection_->queue("INSERT INTO " + dead_letters() +
+                               " (project, memory_id, kind, seq, reason, user_id, created_seq) "
+                               "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (project, memory_id) DO UPDATE SET "
+                               "kind = $3, seq = $4, reason = $5, user_id = $6, created_seq = $7",
+                           PostgresParams()
+                               .text(letter.project)
+                               .uuid(letter.memory_id.bytes)
+                               .text(to_string(letter.kind))
+                               .int64(number(letter.seq))
+                               .text(letter.reason)
+                               .text(letter.user)
+                               .int64(number(letter.created_seq)));
+    }
+
+    void queue(const Engine::LogEntry& event) {
+        PostgresParams params;
+        params.int64(number(event.seq))
+            .text(event.scope.project)
+            .uuid(event.memory_id.bytes)
+            .int64(static_cast<std::int64_t>(event.version.value))
+            .uuid(event.event_id.bytes)
+            .text(event.type)
+            .time(event.recorded_at)
+            .text(event.scope.agent)
+            .text(event.scope.user)
+            .text(event.scope.session)
+            .text(event.actor)
+            .text(to_string(event.source.type))
+            .text(event.source.ref)
+            .text(event.reason)
+            .text(event.correlation_id)
+            .text(event.causation_id)
+            .json(event.changes);
+        connection_->queue_prepared("insert event", params);
+    }
+
+    void queue_indexes(const SinkBatch& batch) {
+        if (!tables_.hnsw) return;
+        std::set<Space> unseen;
+        for (const auto& record : batch.upserts)
+            if (record.embedding && !indexed_.contains(space_of(record))) unseen.insert(space_of(record));
+        for (const auto& [kind, model, dimension] : unseen) {
+            const bool halves = dimension > hnsw_dimension_max;
+            if (halves && (!tables_.halfvec || dimension > hnsw_halfvec_dimension_max)) continue;
+            const auto table = table_of(options_, kind);
+            const auto size = std::to_string(dimension);
+            const std::string type = halves ? "halfvec" : "vector";
+            connection_->queue("CREATE INDEX IF NOT EXISTS " + table + "_hnsw_" + size + "_" +
+                               to_hex(sha256(model)).substr(0, 16) + " ON " + table + " USING hnsw ((embedding::" +
+                               type + "(" + size + ")) " + type + "_cosine_ops) WITH (m = 16, ef_construction = 64) " +
+                               "WHERE vector_model = " + quoted(model) + " AND vector_dims(embedding) = " + size);
+        }
+    }
+
+    // A literal: a statement that makes an index takes no parameters.
+    static std::string quoted(const std::string& text) {
+        std::string literal = "E'";
+        for (const char c : text) {
+            if (c == '\'' || c == '\\') literal += c;
+            literal += c;
+        }
+        return literal + "'";
+    }
+
+    PostgresOptions options_;
+    std::unique_ptr<PostgresConnection> connection_;
+    Tables tables_;
+    std::int64_t fence_ = 0;
+    std::set<std::string> prepared_;
+    std::set<Space> indexed_;  // Those whose index is there.
+};
+
+}  // namespace
+
+std::unique_ptr<Sink> make_postgres_sink(const PostgresOptions& options) {
+    return std::make_unique<PostgresSink>(options);
+}
+
+}  // namespace annal

@@ -1,0 +1,55 @@
+// Which sinks a store has: `sinks.json` in its directory, readable by its owner alone and replaced as a whole. And the
+// one table of the types there are.
+#pragma once
+
+#include "adapters/sink.h"
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace annal {
+
+struct SinkConfig {
+    std::string name{};  // 1 to 64 of a-z, 0-9, - and _
+    std::string type{};  // Of a SinkType.
+    // Where it is: one of these three. What it says may hold a password: it is never shown.
+    std::string dsn{};
+    std::string dsn_variable{};  // Of the environment.
+    std::string dsn_file{};
+    bool keeps_events = false;  // Beside the memories, if the type can.
+    bool paused = false;
+};
+
+// Of what an operator should know of a sink. Never a secret or memory text.
+using OnSinkMessage = std::function<void(std::string_view level, std::string_view message)>;
+
+struct SinkType {
+    std::string_view name;
+    std::string_view dsn_help;  // What one is, in a few words.
+    // The DSN as it is to be kept (a relative path made absolute, say). invalid_argument: it is none.
+    Result<std::string> (*prepare)(std::string_view dsn);
+    std::string (*shown)(std::string_view dsn);  // What of it is no secret.
+    // Without connecting. invalid_argument: as above, or the type keeps no events.
+    Result<std::unique_ptr<Sink>> (*make)(std::string_view dsn, bool keeps_events, const OnSinkMessage& on_message);
+};
+std::span<const SinkType> sink_types();
+// invalid_argument: there is none; names those there are.
+Result<const SinkType*> find_sink_type(std::string_view name);
+
+// By name; none when there is no file. permission_denied: others may read it. data_loss: it is damaged.
+Result<std::vector<SinkConfig>> load_sinks(const std::filesystem::path& store);
+Status save_sinks(const std::filesystem::path& store, std::vector<SinkConfig> sinks);
+
+// invalid_argument: a name or type that is none, or not one place.
+Status check(const SinkConfig& config);
+// Where it is, from wherever the configuration says. not_found: the variable is not set, or the file is not there.
+Result<std::string> dsn_of(const SinkConfig& config);
+Result<std::unique_ptr<Sink>> make_sink(const SinkConfig& config, const OnSinkMessage& on_message = {});
+std::string shown_place(const SinkConfig& config);  // For people: without a secret.
+
+}  // namespace annal

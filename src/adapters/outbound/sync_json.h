@@ -1,0 +1,12 @@
+// The JSON shapes of sinks, as the command line prints them.
+#pragma once
+
+#include "adapters/json.h"
+#include "sync.h"
+
+namespace annal {
+
+Json to_json(const SyncStatus& status);
+Json to_json(const SinkComparison& comparison);
+
+}  // namespace annal
