@@ -258,18 +258,20 @@ void Follower::turn() {
         publish();
     }
     if (start_over_because_) return start_over();
-    if (auto got = guarded([&] { return read(); }); !got) return fail(got.error());
+    const auto end = this->end();
+    if (end <= applied_) return;  // It went back.
+    if (auto got = guarded([&] { return read(end); }); !got) return fail(got.error());
     if (page_.events.front().payload() == Payload::sealed) return wait_for_key(page_.events.front());
     if (fold(page_.events, options_.tries_max)) pause_before_retry_ = milliseconds(0);
 }
 
 // Up to a batch after the checkpoint, every seq there. While it is folded, the next one is read on another thread.
-Status Follower::read() {
+Status Follower::read(Seq end) {
     std::swap(page_, spare_);
     page_.events.clear();
     if (next_.valid()) page_ = next_.get();
     if (page_.events.empty() || page_.after != applied_)
-        if (auto got = read_page(applied_, page_); !got) return got;
+        if (auto got = read_page(applied_, end, page_); !got) return got;
     auto seq = applied_.value;
     for (const auto& event : page_.events)
         if (event.seq() != Seq{++seq}) return Error{ErrorCode::data_loss, "the log has a gap", {}};
@@ -279,19 +281,19 @@ Status Follower::read() {
         page_.events.erase(std::max(sealed, page_.events.begin() + 1), page_.events.end());
         return Done{};
     }
-    if (end().value - seq >= read_ahead_min)
-        next_ = std::async(std::launch::async, [this, after = Seq{seq}, page = std::move(spare_)]() mutable {
-            if (!read_page(after, page)) page.events.clear();  // The error comes again when they are needed.
+    if (end.value >= seq + read_ahead_min)
+        next_ = std::async(std::launch::async, [this, end, after = Seq{seq}, page = std::move(spare_)]() mutable {
+            if (!read_page(after, end, page)) page.events.clear();  // The error comes again when they are needed.
             return std::move(page);
         });
     return Done{};
 }
 
-Status Follower::read_page(Seq after, Page& page) const {
+Status Follower::read_page(Seq after, Seq end, Page& page) const {
     page.after = after;
     page.events.clear();
     page.arena.clear();
-    const EventLog::ReadLimits limits{std::min<std::uint64_t>(options_.batch_events_max, end().value - after.value),
+    const EventLog::ReadLimits limits{std::min<std::uint64_t>(options_.batch_events_max, end.value - after.value),
                                       options_.batch_bytes_max};
     return guarded([&] { return log_.read(after, limits, page.arena, page.events); });
 }

@@ -77,15 +77,15 @@ class Follower {
         std::vector<EventView> events;
     };
 
-    Seq end() const { return std::min(log_.head(), range_.up_to); }
+    Seq end() const { return std::min({log_.head(), range_.up_to, projector_.input_up_to()}); }
     void run();
     bool next_turn();  // Waits for something to do; false: stop.
     void open();
     void turn();
     void start_over();
     Status empty();  // The space and the projector.
-    Status read();
-    Status read_page(Seq after, Page& page) const;
+    Status read(Seq end);
+    Status read_page(Seq after, Seq end, Page& page) const;
     void drop_pages();
     bool fold(std::span<const EventView> events, unsigned tries);
     bool quarantine(const EventView& event, const Error& error);

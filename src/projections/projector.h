@@ -7,6 +7,7 @@
 #include "events/event.h"
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,10 @@ class Projector {
     virtual std::string settings() const {
         return {};
     }  // What else, when changed, makes the view stale (a model's name).
+
+    // It may be fed events up to here: one that needs more than the log says until when that is there. Any thread; it
+    // may also go back. Whoever moves it wakes the projection.
+    virtual Seq input_up_to() const { return Seq{std::numeric_limits<std::uint64_t>::max()}; }
 
     // Before anything else: `space` holds the state after `applied` (empty when Seq{0}). Loads what it keeps in memory
     // or in files. Keys that start with a zero byte are the runtime's. An error: the state is damaged, says why; the

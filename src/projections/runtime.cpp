@@ -180,6 +180,14 @@ class Runtime : public ProjectionRuntime {
         return entry->current->follower->published().applied;
     }
 
+    void wake(std::string_view projector) override {
+        const auto* entry = find(projector);
+        if (entry == nullptr) return;
+        const std::lock_guard lock(monitor_.mutex);
+        for (const auto& generation : {entry->current, entry->building})
+            if (generation != nullptr) generation->follower->wake();
+    }
+
     std::vector<ProjectionStatus> status() const override {
         std::vector<ProjectionStatus> all;
         for (const auto& entry : entries_) {
@@ -269,6 +277,8 @@ class Runtime : public ProjectionRuntime {
         const auto fresh = make(*entry, space_name, {}, {.up_to = frozen->applied});
         if (!fresh) return fresh.error();
         remove_at_end(**fresh);
+        if ((*fresh)->projector->input_up_to() < frozen->applied)
+            return Error{ErrorCode::unavailable, "what the projection was made of is not all there at present", {}};
         auto& follower = *(*fresh)->follower;
         follower.start();
         const auto folded = catch_up(follower, frozen->applied, progress);
@@ -335,7 +345,7 @@ class Runtime : public ProjectionRuntime {
             entry.building = next;
         }
         next->follower->start();
-        auto done = catch_up(*next->follower, log_.head(), progress);
+        auto done = catch_up(*next->follower, std::min(log_.head(), next->projector->input_up_to()), progress);
         bool keep = false;
         if (done) done = take_over(entry, number, next, keep);
         if (done) return done;
@@ -444,7 +454,8 @@ class Runtime : public ProjectionRuntime {
         const std::lock_guard switching(entry.switch_mutex);
         const auto old = current(entry);
         const auto held = on_thread_of<Seq>(*old->follower, [](Follower& follower) { return follower.hold(); });
-        auto done = catch_up(*next->follower, *held, {});
+        // What it is fed may have gone back since: then it is put in place as far as it comes.
+        auto done = catch_up(*next->follower, std::min(*held, next->projector->input_up_to()), {});
         if (done) done = on_thread_of<Done>(*next->follower, [](Follower& follower) { return follower.save(); });
         if (done) {
             keep = true;

@@ -69,13 +69,16 @@ class ProjectionRuntime {
     virtual Result<Seq> wait_for(std::string_view projector, Seq seq, std::chrono::milliseconds wait_max) = 0;
     virtual Seq applied(std::string_view projector) const = 0;
 
+    virtual void wake(std::string_view projector) = 0;  // Its input_up_to() has moved.
+
     virtual std::vector<ProjectionStatus> status() const = 0;  // Without digests.
     // Waits for a moment between two batches of that projector.
     virtual Result<std::string> digest(std::string_view projector) = 0;
 
     // Replays the log into the next generation, and puts it in the place of the one that answers. Returns when that is
-    // done, or with the first failure: then all is as it was before. A paused projector runs again afterwards. One
-    // rebuild or check of a projector at a time: others wait. not_found: no such projector.
+    // done (as far as the projector may be fed), or with the first failure: then all is as it was before. A paused
+    // projector runs again afterwards. One rebuild or check of a projector at a time: others wait. not_found: no such
+    // projector.
     virtual Status rebuild(std::string_view projector, const Progress& progress) = 0;
     // Replays the log up to what is applied now into a space that is removed afterwards, and compares all rows and
     // files with it. Projector and log go on meanwhile. unavailable: it could not be done.
