@@ -1,4 +1,5 @@
-// The port to whatever turns text into vectors.
+// The port to whatever turns text into vectors. An engine asks it for what is written in the background, and keeps what
+// it says: docs/embedding.md.
 #pragma once
 
 #include <annal/result.h>

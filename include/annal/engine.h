@@ -146,6 +146,8 @@ struct SearchRequest {
     Scope scope{};       // No hit comes from outside it.
     std::string text{};  // UTF-8; may be empty when `vector` is set.
     std::optional<Embedding> vector{};
+    std::string
+        model{};  // By whose vectors a text is searched, of those that the engine embeds with; empty: see use_model().
     SearchMode mode = SearchMode::hybrid;
     std::size_t limit = 10;  // 1..1000
     Filter filter{};
@@ -177,8 +179,10 @@ struct Hit {
 };
 
 struct SearchAnswer {
-    std::vector<Hit> hits{};              // Best first; ties by created_seq.
-    Seq seq{};                            // All projections asked have applied this much.
+    std::vector<Hit> hits{};  // Best first; ties by created_seq.
+    // All projections asked have applied this much; but vectors that a model has not made yet are missing without it
+    // being less: `degraded` says how far they are.
+    Seq seq{};
     std::vector<std::string> degraded{};  // What was not at its best, in words: empty when all was.
     // The last of the events that say what the run was given; Seq{0}: there are none. That they could not be written is
     // in `degraded`, and no error: who asked has his answer.
@@ -349,7 +353,8 @@ struct ProjectionStatus {
     Seq applied_seq{};
     std::uint64_t lag_events = 0;
     double lag_seconds = 0;
-    // running, linking (vectors wait for their graph), rebuilding, stopped, failed, sealed (waits for the root key)
+    // running, linking (vectors wait for their graph), embedding (it waits for vectors of its model), rebuilding,
+    // stopped, failed, sealed (waits for the root key)
     std::string state{};
     std::string error{};  // The last one, if any.
     std::uint64_t quarantined = 0;
@@ -358,6 +363,25 @@ struct ProjectionStatus {
     // During a rebuild that a healthy projection answers through: the generation to come. 0: there is none.
     std::uint64_t building_generation = 0;
     Seq building_seq{};  // What it has applied.
+};
+
+// The vectors of a model: docs/embedding.md.
+struct EmbeddingStatus {
+    std::string model{};
+    std::size_t dimension = 0;
+    std::string projection{};    // Of their index.
+    bool active = false;         // Text is searched by it.
+    bool asked = false;          // It was given at open: what is written gets vectors.
+    std::uint64_t memories = 0;  // Live ones,
+    std::uint64_t vectors = 0;   // and those of them that have a vector of the model, whoever made it.
+    std::uint64_t without = 0;   // Texts that the model has no vector for: it does not take them.
+    std::uint64_t made = 0;      // Vectors it was asked for since the store was opened.
+    std::uint64_t lag_events = 0;
+    std::string error{};       // Why nothing gets on.
+    double coverage() const {  // Per cent.
+        return memories == 0 ? 100.0
+                             : 100.0 * static_cast<double>(std::min(vectors, memories)) / static_cast<double>(memories);
+    }
 };
 
 // The background check of stored bytes.
@@ -411,6 +435,7 @@ struct EngineStatus {
     std::uint64_t views_bytes = 0;
     ArchiveStatus archive{};
     std::vector<ProjectionStatus> projections{};
+    std::vector<EmbeddingStatus> embeddings{};
     ScrubStatus scrub{};
     std::vector<std::pair<std::string, std::uint64_t>> counts{};  // Live memories by kind.
     std::string sealing{};                                        // off, locked, unlocked: docs/sealing.md
@@ -499,7 +524,13 @@ struct EngineOptions {
     std::filesystem::path directory{};
     bool create_if_missing = true;
     Durability durability = Durability::synced;
-    std::shared_ptr<Embedder> embedder{};  // Null: vectors come from the caller alone.
+    // What text is searched by, and is asked in the background for a vector of each memory that came without one of its
+    // model. Null: vectors come from the caller alone.
+    std::shared_ptr<Embedder> embedder{};
+    // Other models that get their vectors beside it: use_model(). Each name once.
+    std::vector<std::shared_ptr<Embedder>> other_embedders{};
+    bool embed_in_background = true;                    // False: they are asked for queries alone.
+    std::chrono::milliseconds embed_retry_max{30'000};  // Between two tries of a model that fails.
     // Where the root key is, the file first: 32 bytes raw, as hex or base64 (docs/sealing.md). Empty, or a variable
     // that is not set: none. With one, what has a user is sealed; without, a store with a keystore is locked: what it
     // knows of a user is masked, and no write takes one.
@@ -626,7 +657,14 @@ class Engine {
         const std::function<void(std::uint64_t moved, std::uint64_t events)>& progress = {}) = 0;
 
     virtual Seq head() const = 0;
-    // Until every projection has applied `seq`. deadline_exceeded; details name the one that lags.
+    // By which model's vectors text is searched from now on, until the engine is closed. not_found: no embedder of that
+    // model was given at open.
+    virtual Status use_model(std::string_view model) = 0;
+    // Removes all that a model of before said; its index goes with the next open. invalid_argument: it was given at
+    // open. not_found: there is none.
+    virtual Status drop_model(std::string_view model, std::size_t dimension) = 0;
+    // Until every projection has applied `seq`, those of models that are asked included. deadline_exceeded; details
+    // name the one that lags. unavailable: a model fails.
     virtual Status wait_for(Seq seq, std::chrono::milliseconds wait_max) = 0;
     virtual Result<EngineStatus> status(bool with_digests = false) = 0;
     // Replays the log into a new generation beside the one that answers, and swaps them when it has caught up; empty:

@@ -70,6 +70,15 @@ Json to_json(const std::vector<RunMemory>& memories) {
     return json;
 }
 
+Json to_json(const EmbeddingStatus& embedding) {
+    return {{"model", embedding.model},           {"dimension", embedding.dimension},
+            {"projection", embedding.projection}, {"active", embedding.active},
+            {"asked", embedding.asked},           {"memories", embedding.memories},
+            {"vectors", embedding.vectors},       {"coverage_percent", embedding.coverage()},
+            {"without", embedding.without},       {"made", embedding.made},
+            {"lag_events", embedding.lag_events}, {"error", embedding.error}};
+}
+
 Json to_json(const ProjectionStatus& projection) {
     Json json{{"name", projection.name},
               {"version", projection.version},
@@ -287,6 +296,8 @@ Json to_json(const std::vector<HistoryEntry>& history) {
 }
 
 Json to_json(const EngineStatus& status) {
+    Json embeddings = Json::array();
+    for (const auto& embedding : status.embeddings) embeddings.push_back(to_json(embedding));
     Json projections = Json::array();
     for (const auto& projection : status.projections) projections.push_back(to_json(projection));
     Json counts = Json::object();
@@ -312,6 +323,7 @@ Json to_json(const EngineStatus& status) {
             {"sealing_reason", status.sealing_reason},
             {"unfinished_erasures", status.unfinished_erasures},
             {"projections", std::move(projections)},
+            {"embeddings", std::move(embeddings)},
             {"counts", std::move(counts)},
             {"scrub", std::move(scrub)}};
 }

@@ -78,18 +78,20 @@ Status StoreEngine::start() {
     auto views = ViewStore::open({.directory = directory / "views", .on_message = options_.on_message});
     if (!views) return views.error();
     views_ = std::move(*views);
+    if (auto opened = open_embeddings(); !opened) return opened;
     const auto make_vectors = [this](const std::filesystem::path& files) {
-        return VectorIndex::create(files, options_.embedder.get(), options_.on_message);
+        return VectorIndex::create(files, nullptr, options_.on_message);
     };
-    auto runtime =
-        ProjectionRuntime::start(*log_, *views_,
-                                 {{std::string(memory_view), [](const auto&) { return MemoryView::create(); }},
-                                  {std::string(text_index), [](const auto&) { return TextIndex::create(); }},
-                                  {std::string(vector_index), make_vectors},
-                                  {std::string(recall_view), [](const auto&) { return RecallView::create(); }}},
-                                 {.clock = &clock_, .on_message = options_.on_message});
+    std::vector<Projection> projections{{std::string(memory_view), [](const auto&) { return MemoryView::create(); }},
+                                        {std::string(text_index), [](const auto&) { return TextIndex::create(); }},
+                                        {std::string(vector_index), make_vectors},
+                                        {std::string(recall_view), [](const auto&) { return RecallView::create(); }}};
+    for (auto& each : embedding_projections()) projections.push_back(std::move(each));
+    auto runtime = ProjectionRuntime::start(*log_, *views_, std::move(projections),
+                                            {.clock = &clock_, .on_message = options_.on_message});
     if (!runtime) return runtime.error();
     runtime_ = std::move(*runtime);
+    start_fillers();
     if (auto completed = complete_erasures(); !completed) return completed;
     auto scrubber = Scrubber::open(
         *log_, *views_,
@@ -125,7 +127,9 @@ StoreEngine::~StoreEngine() {
     if (pid_ == getpid()) return;
     // In a forked child the threads to be joined do not exist, and the files are the parent's.
     static_cast<void>(scrubber_.release());
+    for (auto& model : models_) static_cast<void>(model.filler.release());
     static_cast<void>(runtime_.release());
+    static_cast<void>(embeddings_.release());
     static_cast<void>(views_.release());
     static_cast<void>(log_.release());
     static_cast<void>(keystore_.release());
@@ -137,22 +141,21 @@ Status StoreEngine::check_process() const {
         ErrorCode::unavailable, "this process was forked from the one that opened the store; open after fork", {}};
 }
 
-Status StoreEngine::wait_for(Seq seq, std::chrono::milliseconds wait_max) {
-    if (auto ok = check_process(); !ok) return ok;
-    auto reached = runtime_->wait_for({}, seq, wait_max);
-    if (!reached) return reached.error();
-    return Done{};
-}
-
 Result<EngineStatus> StoreEngine::status(bool with_digests) {
     if (auto ok = check_process(); !ok) return ok.error();
     EngineStatus status;
     status.projections = runtime_->status();
     // What the log says is applied, and searched exactly, before its graph is built.
-    for (auto& projection : status.projections)
-        if (projection.name == vector_index && projection.state == "running" &&
-            view<VectorIndex>(vector_index)->unlinked() > 0)
-            projection.state = "linking";
+    status.embeddings = embedding_status();
+    for (auto& projection : status.projections) {
+        const auto model = std::ranges::find(status.embeddings, projection.name, &EmbeddingStatus::projection);
+        const bool embeds = model != status.embeddings.end();
+        if (projection.state != "running" || !(embeds || projection.name == vector_index)) continue;
+        if (view<VectorIndex>(projection.name)->unlinked() > 0) projection.state = "linking";
+        if (!embeds || projection.lag_events == 0) continue;
+        projection.state = "embedding";
+        if (projection.error.empty()) projection.error = model->error;
+    }
     if (with_digests)
         for (auto& projection : status.projections) {
             auto digest = runtime_->digest(projection.name);

@@ -253,8 +253,9 @@ Status StoreEngine::destroy_keys(std::span<const Erasure> erasures) {
 Status StoreEngine::purge_views(const std::function<void(std::string_view, Seq, Seq)>& progress) {
     if (auto purged = runtime_->purge(progress); !purged) return purged;
     std::error_code failed;
-    std::filesystem::remove_all(options_.directory / "views.damaged", failed);
-    if (failed) return Error{ErrorCode::unavailable, "a damaged view store was not removed: " + failed.message(), {}};
+    for (const auto* name : {"views.damaged", "embeddings.damaged"})
+        if (std::filesystem::remove_all(options_.directory / name, failed); failed)
+            return Error{ErrorCode::unavailable, "a damaged view store was not removed: " + failed.message(), {}};
     return Done{};
 }
 
@@ -269,6 +270,8 @@ Status StoreEngine::complete_erasures() {
 }
 
 Result<Seq> StoreEngine::complete(const Erasure& erasure) {
+    if (embeddings_ != nullptr)
+        if (auto gone = embeddings_->erase(erasure.project, erasure.user); !gone) return gone.error();
     EventArena arena;
     std::vector<EventView> asked;
     auto read = log_->read(Seq{erasure.requested_at.value - 1}, {.events_max = 1, .bytes_max = 1}, arena, asked);
@@ -299,7 +302,7 @@ Status StoreEngine::resume_erasures() {
         if (auto destroyed = destroy_keys(again); !destroyed) return destroyed;
     // Not a row at a time: nothing can be left behind.
     std::error_code failed;
-    for (const auto* name : {"views", "views.damaged"})
+    for (const auto* name : {"views", "views.damaged", "embeddings.damaged"})
         if (std::filesystem::remove_all(options_.directory / name, failed); failed)
             return Error{ErrorCode::unavailable, "removing views with what was erased: " + failed.message(), {}};
     if (options_.on_message) options_.on_message("info", "an erasure is finished: the views are made anew");

@@ -172,19 +172,37 @@ Result<SearchAnswer> StoreEngine::search(const SearchRequest& request) {
     }
     const auto moment = moment_of(request.as_of);
     if (!moment) return moment.error();
+    const auto until = std::chrono::steady_clock::now() + request.wait_max;
     if (auto ok = wait_to_search(moment->at_least(request.min_seq), request.wait_max); !ok) return ok.error();
     const auto now = now_of(*moment, request.scope.project);
     if (!now) return now.error();
+    auto embedder = active_embedder();
+    if (!request.model.empty()) {
+        const auto* asked = model_of(request.model);
+        if (asked == nullptr || asked->embedder == nullptr)
+            return Error{ErrorCode::not_found, "no embedder of this model was given", {{"field", "model"}}};
+        embedder = asked->embedder;
+    }
+    const auto name = vector                ? std::string_view(vector->embedding.model)
+                      : embedder != nullptr ? embedder->model()
+                                            : std::string_view();
+    const auto* model = request.mode == SearchMode::text || name.empty() ? nullptr : model_of(name);
+    const bool by_vector = model != nullptr && (vector || request.mode == SearchMode::vector || embedder->semantic());
+    std::string missing;
+    if (by_vector) missing = wait_for_vectors(*model, moment->at_least(request.min_seq), until);
+    const auto computed = by_vector ? view<VectorIndex>(model->vectors->projection()) : nullptr;
     const auto memories = view<MemoryView>(memory_view);
     const auto texts = view<TextIndex>(text_index);
     const auto vectors = view<VectorIndex>(vector_index);
     auto answer = annal::search({.memories = *memories,
                                  .texts = *texts,
                                  .vectors = *vectors,
-                                 .embedder = options_.embedder.get(),
+                                 .computed = computed.get(),
+                                 .embedder = embedder.get(),
                                  .without_users = locked(),
                                  .is_gone = [this](const Memory& memory) { return is_gone(memory); }},
                                 request, vector ? &vector->embedding : nullptr, moment->seq, *now);
+    if (answer && !missing.empty()) answer->degraded.push_back("vector: " + missing);
     if (answer && !request.run_id.empty()) recall_hits(request, *answer);
     return answer;
 }

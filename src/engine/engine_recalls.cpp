@@ -211,7 +211,7 @@ void StoreEngine::search_again(RunContext& context, const ExplainRequest& reques
     again.wait_max = request.read.wait_max;
     again.as_of = context.as_of;
     if (context.by_vector) context.degraded.emplace_back("vector: the query's own is not kept");
-    if (again.mode == SearchMode::vector && (context.by_vector || !options_.embedder)) again.mode = SearchMode::text;
+    if (again.mode == SearchMode::vector && (context.by_vector || !active_embedder())) again.mode = SearchMode::text;
     auto answer = search(again);
     if (!answer) {
         context.degraded.push_back("not searched again: " + answer.error().message);

@@ -2,16 +2,19 @@
 //   engine.cpp          opening, closing, the state of the whole
 //   engine_writes.cpp   commands into events
 //   engine_reads.cpp    answers from the views, and from the log where the views are not asked
+//   engine_embed.cpp    what models make vectors of, and how far they are
 //   engine_erase.cpp    erasures, and the values that are refused
 //   engine_recalls.cpp  what agents were given: written down, and told again
 //   engine_operate.cpp  events in and out, the archive, rebuilds and checks
 #pragma once
 
+#include "embedding_filler.h"
 #include "scrubber.h"
 
 #include "events/event_log.h"
 #include "events/keystore.h"
 #include "events/log_proofs.h"
+#include "projections/embedding_store.h"
 #include "projections/recall_view.h"
 #include "projections/runtime.h"
 
@@ -95,6 +98,8 @@ class StoreEngine final : public Engine {
                                   const std::function<void(std::uint64_t, std::uint64_t)>& progress) override;
 
     Seq head() const override { return log_->head(); }
+    Status use_model(std::string_view model) override;
+    Status drop_model(std::string_view model, std::size_t dimension) override;
     Status wait_for(Seq seq, std::chrono::milliseconds wait_max) override;
     Result<EngineStatus> status(bool with_digests) override;
     Status rebuild(std::string_view projection, const std::function<void(Seq, Seq)>& progress) override;
@@ -199,6 +204,23 @@ class StoreEngine final : public Engine {
     };
     Result<Moment> moment_of(const std::optional<AsOf>& as_of) const;
     Status wait_to_search(Seq seq, std::chrono::milliseconds wait_max);
+
+    // A model whose vectors are kept: those that were given at open, and those of before, which are not asked.
+    struct Model {
+        std::shared_ptr<Embedder> embedder;  // Null: of before.
+        std::shared_ptr<StoredVectors> vectors;
+        std::unique_ptr<EmbeddingFiller> filler;
+    };
+    Status open_embeddings();  // Before the runtime is.
+    void remove_indexes_without_model() const;
+    std::vector<Projection> embedding_projections() const;
+    void start_fillers();                                // And after.
+    const Model* model_of(std::string_view name) const;  // That can be asked for.
+    std::shared_ptr<Embedder> active_embedder() const;
+    // Whether what a search needs of the model is there; waits for it while it is not far and on its way. What is
+    // missing, in words.
+    std::string wait_for_vectors(const Model& model, Seq seq, std::chrono::steady_clock::time_point until);
+    std::vector<EmbeddingStatus> embedding_status();
     // When expiry is judged: by the clock, or at the time of the moment's event, which is read from the log if
     // something expires at all.
     Result<Timestamp> now_of(const Moment& moment, std::string_view project) const;
@@ -217,7 +239,11 @@ class StoreEngine final : public Engine {
     std::unique_ptr<EventLog> log_;
     std::string verifier_key_;
     std::unique_ptr<ViewStore> views_;
+    std::unique_ptr<EmbeddingStore> embeddings_;  // Null: no model was ever asked.
     std::unique_ptr<ProjectionRuntime> runtime_;
+    std::vector<Model> models_;  // Does not change after start().
+    mutable std::mutex active_mutex_;
+    std::shared_ptr<Embedder> active_;  // Null: none.
     std::unique_ptr<Scrubber> scrubber_;
 
     std::mutex erasing_mutex_;  // Held by the one erasure.

@@ -60,18 +60,19 @@ class Digest {
 
 class Index final : public VectorIndex {
  public:
-    Index(std::filesystem::path directory, Embedder* embedder, VectorBuilder::OnMessage on_message)
+    Index(std::filesystem::path directory, std::shared_ptr<VectorSource> source, VectorBuilder::OnMessage on_message)
         : directory_(std::move(directory)),
-          embedder_(embedder),
+          source_(std::move(source)),
           on_message_(std::move(on_message)),
           builder_(builder_threads(), on_message_) {}
 
-    std::string_view name() const override { return "vectors"; }
+    std::string_view name() const override { return source_ == nullptr ? "vectors" : source_->projection(); }
     std::uint32_t version() const override { return 2; }
     std::string settings() const override {
-        return embedder_ == nullptr ? std::string()
-                                    : std::string(embedder_->model()) + " " + std::to_string(embedder_->dimension());
+        return source_ == nullptr ? std::string()
+                                  : std::string(source_->model()) + " " + std::to_string(source_->dimension());
     }
+    Seq input_up_to() const override { return source_ == nullptr ? Projector::input_up_to() : source_->up_to(); }
 
     Status open(ViewSpace& space, Seq applied) override;
     Status reset() override;
@@ -85,6 +86,7 @@ class Index final : public VectorIndex {
     Seq applied() const override { return Seq{applied_.load(std::memory_order_acquire)}; }
     Result<VectorAnswer> search(const VectorQuery& query) const override;
     std::vector<std::string> models(std::string_view project) const override;
+    std::uint64_t live(std::string_view model, std::size_t dimension) const override;
     std::vector<Seq> ordinals(std::string_view project) const override;
     std::uint64_t unlinked() const override;
     void settle() override { builder_.settle(); }
@@ -103,7 +105,7 @@ class Index final : public VectorIndex {
     Status revise(const EventView& event, ViewBatch& batch);
     Status hide(const EventView& event, bool forgotten, ViewBatch& batch);
     Result<std::optional<VectorMemory>> memory_of(const EventView& event, const ViewBatch& batch) const;
-    Result<std::optional<NewVector>> vector_of(const fbs::Embedding* given, const flatbuffers::String* content) const;
+    Result<std::optional<NewVector>> vector_of(const EventView& event, const fbs::Embedding* given) const;
     Status put(VectorMemory& memory, std::string_view project, const NewVector& vector, ViewBatch& batch);
     Status drop(VectorMemory& memory, ViewBatch& batch);
     Status move(VectorMemory& memory, std::string_view project, ViewBatch& batch);
@@ -121,7 +123,7 @@ class Index final : public VectorIndex {
     void give_back(std::unique_ptr<SearchScratch> scratch) const;
 
     const std::filesystem::path directory_;
-    Embedder* const embedder_;
+    const std::shared_ptr<VectorSource> source_;
     const VectorBuilder::OnMessage on_message_;
 
     mutable std::shared_mutex published_mutex_;
@@ -268,7 +270,7 @@ Status Index::fold(const EventView& event, ViewBatch& batch) {
 Status Index::record(const EventView& event, ViewBatch& batch) {
     const auto* body = event.table().body_as_MemoryRecorded();
     VectorMemory memory{event.seq(), static_cast<Kind>(body->fields_type()), false, 0};
-    const auto vector = vector_of(body->embedding(), body->content());
+    const auto vector = vector_of(event, body->embedding());
     if (!vector) return vector.error();
     if (*vector)
         if (auto done = put(memory, event.project(), **vector, batch); !done) return done;
@@ -284,8 +286,10 @@ Status Index::revise(const EventView& event, ViewBatch& batch) {
     const auto* body = event.table().body_as_MemoryRevised();
     const bool moves = body->fields() != nullptr && static_cast<Kind>(body->fields_type()) != memory.kind;
     if (moves) memory.kind = static_cast<Kind>(body->fields_type());
-    if (body->embedding() != nullptr || body->content() != nullptr) {
-        const auto vector = vector_of(body->embedding(), body->content());
+    const bool new_vector = body->content() != nullptr ||
+                            (source_ == nullptr ? body->embedding() != nullptr : brings_vector_of(*source_, event));
+    if (new_vector) {
+        const auto vector = vector_of(event, body->embedding());
         if (!vector) return vector.error();
         if (auto done = *vector ? put(memory, event.project(), **vector, batch) : drop(memory, batch); !done)
             return done;
@@ -322,20 +326,17 @@ Result<std::optional<VectorMemory>> Index::memory_of(const EventView& event, con
     return memory;
 }
 
-Result<std::optional<NewVector>> Index::vector_of(const fbs::Embedding* given,
-                                                  const flatbuffers::String* content) const {
-    if (given != nullptr) {
-        if (given->values()->size() == 0) return std::optional<NewVector>();
+Result<std::optional<NewVector>> Index::vector_of(const EventView& event, const fbs::Embedding* given) const {
+    if (source_ == nullptr) {
+        if (given == nullptr || given->values()->size() == 0) return std::optional<NewVector>();
         return std::optional(NewVector{view(given->model()), {given->values()->data(), given->values()->size()}, {}});
     }
-    if (embedder_ == nullptr) return std::optional<NewVector>();
-    auto made = embedder_->embed(view(content));
+    const auto text = text_to_embed(*source_, event);
+    if (!text) return std::optional<NewVector>();
+    auto made = source_->find(event, *text);
     if (!made) return made.error();
-    if (made->size() != embedder_->dimension())
-        return Error{ErrorCode::internal, "the embedder made a vector of another dimension than it says", {}};
-    const bool nothing = std::all_of(made->begin(), made->end(), [](float x) { return x == 0; });
-    if (nothing) return std::optional<NewVector>();
-    NewVector vector{embedder_->model(), {}, std::move(*made)};
+    if (!*made) return std::optional<NewVector>();
+    NewVector vector{source_->model(), {}, std::move(**made)};
     vector.values = vector.made;
     return std::optional(std::move(vector));
 }
@@ -594,6 +595,13 @@ std::vector<Seq> Index::ordinals(std::string_view project) const {
     return live;
 }
 
+std::uint64_t Index::live(std::string_view model, std::size_t dimension) const {
+    std::uint64_t count = 0;
+    for (const auto& [key, partition] : published())
+        if (!key.past && key.model == model && key.dimension == dimension) count += partition->live();
+    return count;
+}
+
 std::uint64_t Index::unlinked() const {
     std::uint64_t slots = 0;
     for (const auto& [key, partition] : published()) slots += partition->unlinked();
@@ -676,9 +684,9 @@ Result<VectorAnswer> Index::search(const VectorQuery& query) const {
 }  // namespace
 
 std::unique_ptr<VectorIndex> VectorIndex::create(
-    std::filesystem::path directory, Embedder* embedder,
+    std::filesystem::path directory, std::shared_ptr<VectorSource> source,
     std::function<void(std::string_view level, std::string_view message)> on_message) {
-    return std::make_unique<Index>(std::move(directory), embedder, std::move(on_message));
+    return std::make_unique<Index>(std::move(directory), std::move(source), std::move(on_message));
 }
 
 }  // namespace annal

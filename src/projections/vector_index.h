@@ -7,8 +7,7 @@
 
 #include "memory_view.h"
 #include "projector.h"
-
-#include <annal/embedder.h>
+#include "vector_source.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -51,10 +50,11 @@ struct VectorAnswer {
 
 class VectorIndex : public Projector {
  public:
-    // `directory`: for its files, made when missing. `embedder`: makes a vector for an event that brings none; may be
-    // null. `on_message`: hears of damaged graphs that are built anew, and of files that could not be written.
+    // `directory`: for its files, made when missing. `source`: null for the index of the vectors that events bring;
+    // else this is the index of its model's, of whatever is said without bringing one. Shared by all generations.
+    // `on_message`: hears of damaged graphs that are built anew, and of files that could not be written.
     static std::unique_ptr<VectorIndex> create(
-        std::filesystem::path directory, Embedder* embedder,
+        std::filesystem::path directory, std::shared_ptr<VectorSource> source,
         std::function<void(std::string_view level, std::string_view message)> on_message = {});
 
     virtual Seq applied() const = 0;
@@ -62,6 +62,7 @@ class VectorIndex : public Projector {
     // another.
     virtual Result<VectorAnswer> search(const VectorQuery& query) const = 0;
     virtual std::vector<std::string> models(std::string_view project) const = 0;
+    virtual std::uint64_t live(std::string_view model, std::size_t dimension) const = 0;  // Of all projects.
     // Live vectors: every ordinal, ascending. For checks.
     virtual std::vector<Seq> ordinals(std::string_view project) const = 0;
 

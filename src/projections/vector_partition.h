@@ -92,6 +92,7 @@ class VectorPartition {
 
     // Adds at least min(limit, live ones that pass) hits, nearest first.
     void search(const PartitionQuery& query, SearchScratch& scratch, std::vector<VectorHit>& hits) const;
+    Slot live() const { return live_.load(std::memory_order_relaxed); }
     Slot published() const { return count_.load(std::memory_order_acquire); }
     bool is_live(Slot slot, Slot count) const {
         const auto gone = gone_[slot].load(std::memory_order_relaxed);

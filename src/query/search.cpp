@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace annal {
 namespace {
@@ -53,6 +54,17 @@ std::vector<Candidate> fuse(const std::vector<TextHit>& texts, const std::vector
     return fused;
 }
 
+// A memory is in one of the two; in both for as long as one of them is behind the other.
+VectorAnswer merge(VectorAnswer one, VectorAnswer other, std::size_t limit) {
+    one.hits.insert(one.hits.end(), other.hits.begin(), other.hits.end());
+    one.degraded.insert(one.degraded.end(), other.degraded.begin(), other.degraded.end());
+    std::sort(one.hits.begin(), one.hits.end(), nearer);
+    std::unordered_set<std::uint64_t> seen;
+    std::erase_if(one.hits, [&](const VectorHit& hit) { return !seen.insert(hit.ordinal.value).second; });
+    if (one.hits.size() > limit) one.hits.resize(limit);
+    return one;
+}
+
 // What the arms of one request give, `depth` deep.
 class Arms {
  public:
@@ -70,13 +82,20 @@ class Arms {
         return rank_text(*texts_, {.text = request_.text, .passing = passing_, .limit = depth});
     }
     Result<VectorAnswer> vector(const Embedding& vector, std::size_t depth) const {
-        return sources_.vectors.search({.project = request_.scope.project,
-                                        .kinds = request_.filter.kinds,
-                                        .model = vector.model,
-                                        .vector = vector.values,
-                                        .limit = depth,
-                                        .passing = passing_,
-                                        .as_of = as_of_});
+        const VectorQuery query{.project = request_.scope.project,
+                                .kinds = request_.filter.kinds,
+                                .model = vector.model,
+                                .vector = vector.values,
+                                .limit = depth,
+                                .passing = passing_,
+                                .as_of = as_of_};
+        auto given = sources_.vectors.search(query);
+        if (sources_.computed == nullptr) return given;
+        auto computed = sources_.computed->search(query);
+        const bool none = !computed && computed.error().code == ErrorCode::not_found;
+        if (!given || none) return none ? given : computed;
+        if (!computed) return computed;
+        return merge(std::move(*given), std::move(*computed), depth);
     }
 
  private:

@@ -19,7 +19,8 @@ namespace annal {
 struct SearchSources {  // Borrowed for the call.
     const MemoryView& memories;
     const TextIndex& texts;
-    const VectorIndex& vectors;
+    const VectorIndex& vectors;             // That were given.
+    const VectorIndex* computed = nullptr;  // Those that the query's model made; null: it makes none.
     Embedder* embedder = nullptr;
     bool without_users = false;                    // Leaves out memories whose scope has a user, and says so.
     std::function<bool(const Memory&)> is_gone{};  // Leaves out those it says are; null: none.

@@ -139,6 +139,8 @@ class FakeEngine : public Engine {
         return no();
     }
     Status change_root_key(const std::filesystem::path&) override { return no(); }
+    Status use_model(std::string_view) override { return no(); }
+    Status drop_model(std::string_view, std::size_t) override { return no(); }
 
  private:
     static Error no() { return {ErrorCode::unimplemented, "not in the fake", {}}; }

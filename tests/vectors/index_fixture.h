@@ -75,7 +75,7 @@ class SampleLog {
 
 class IndexFixture {
  public:
-    explicit IndexFixture(Embedder* embedder = nullptr) : embedder_(embedder) { start(); }
+    explicit IndexFixture(std::shared_ptr<VectorSource> source = nullptr) : source_(std::move(source)) { start(); }
 
     // As a process that ends and begins anew; `saved`: it was closed in order.
     void reopen(bool saved) {
@@ -131,7 +131,7 @@ class IndexFixture {
 
  private:
     std::unique_ptr<VectorIndex> make() {
-        return VectorIndex::create(directory(), embedder_, [this](std::string_view, std::string_view message) {
+        return VectorIndex::create(directory(), source_, [this](std::string_view, std::string_view message) {
             messages.emplace_back(message);
         });
     }
@@ -154,7 +154,7 @@ class IndexFixture {
 
     TempDir directory_;
     MemorySpace space_;
-    Embedder* embedder_;
+    std::shared_ptr<VectorSource> source_;
     std::unique_ptr<VectorIndex> index_;
     Seq applied_;
     Seq staged_;

@@ -319,6 +319,11 @@ std::string describe(const EngineStatus& status) {
         if (projection.quarantined != 0)
             text += projection.name + ": " + std::to_string(projection.quarantined) + " events in quarantine\n";
     }
+    for (const auto& model : status.embeddings)
+        text += "model " + clean(model.model) + (model.active ? " (active)" : "") + ": " +
+                number_text(model.coverage(), 1) + " % of the memories have a vector" +
+                (model.without == 0 ? "" : ", it has none for " + std::to_string(model.without) + " texts") +
+                (model.error.empty() ? "" : "; waits: " + clean(model.error)) + '\n';
     for (const auto& projection : status.projections)
         if (projection.building_generation != 0)
             text += projection.name + ": generation " + std::to_string(projection.building_generation) +
