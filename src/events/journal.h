@@ -60,6 +60,7 @@ class Journal {
 
     // Whether a frame of so many bytes needs begin_next() first.
     bool full(std::size_t batch_bytes) const;
+    bool begun() const { return current_.has_value(); }  // Else all frames are in tables.
     // Begins another journal, in a file whose frames are all up to `in_tables`, or in a new one. The frames before are
     // synced when it returns.
     Status begin_next(std::uint64_t in_tables);

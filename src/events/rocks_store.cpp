@@ -198,7 +198,8 @@ Status RocksStore::commit(rocksdb::WriteBatch& batch, bool sync, std::string_vie
     const std::lock_guard one_at_a_time(write_mutex_);
     if (journal_->full(batch.GetDataSize())) {
         // So that this journal's file can be used again, by when the next is full.
-        if (auto begun = flush_tables(Flush::begin); !begun) return begun;
+        if (journal_->begun())
+            if (auto flushing = flush_tables(Flush::begin); !flushing) return flushing;
         const auto in_tables = frame_in_tables();
         if (!in_tables) return in_tables.error();
         if (auto next = journal_->begin_next(*in_tables); !next) return next;
