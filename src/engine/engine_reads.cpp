@@ -8,6 +8,7 @@
 #include "projections/vector_index.h"
 #include "query/history.h"
 #include "query/search.h"
+#include "query/view_search.h"
 
 #include <algorithm>
 #include <unordered_set>
@@ -178,13 +179,14 @@ Result<SearchAnswer> StoreEngine::search(const SearchRequest& request) {
     const auto memories = view<MemoryView>(memory_view);
     const auto texts = view<TextIndex>(text_index);
     const auto vectors = view<VectorIndex>(vector_index);
-    auto answer = annal::search({.memories = *memories,
-                                 .texts = *texts,
-                                 .vectors = *vectors,
-                                 .embedder = options_.embedder.get(),
-                                 .without_users = locked(),
-                                 .is_gone = [this](const Memory& memory) { return is_gone(memory); }},
-                                request, vector ? &vector->embedding : nullptr, moment->seq, *now);
+    const auto backend = open_view_search({.memories = *memories,
+                                           .texts = *texts,
+                                           .vectors = *vectors,
+                                           .without_users = locked(),
+                                           .is_gone = [this](const Memory& memory) { return is_gone(memory); }},
+                                          request, moment->seq, *now);
+    if (!backend) return backend.error();
+    auto answer = annal::search(**backend, request, vector ? &vector->embedding : nullptr, options_.embedder.get());
     if (answer && !request.run_id.empty()) recall_hits(request, *answer);
     return answer;
 }
