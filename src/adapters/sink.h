@@ -9,7 +9,8 @@
 // retry_after_ms, if the details say that), with the same sink: nothing or all of it was done. conflict: details
 // `fenced` (another took it over) or `position` (what is there is not where the batch starts). unauthenticated,
 // permission_denied, not_found, invalid_argument, unimplemented, data_loss: an operator has to mend something; the
-// message says what. Never a secret, a connection string or a memory's text.
+// message says what. Of these apply() adds the details `refused` when it is something in the batch that is not taken:
+// who applies looks for it. Never a secret, a connection string or a memory's text.
 // Time:    a call that waits for a server gives up after 60 s: deadline_exceeded.
 // Threads: a sink is used by one thread at a time.
 #pragma once

@@ -40,14 +40,17 @@ SinkBatch to_batch(Changes&& changes, const SinkPosition& from, std::uint64_t ep
         }
         SinkRecord record{std::move(memory), std::move(embedding)};
         if (auto why = sink.refuses(record))
-            batch.dead_letters.push_back({record.memory.scope.project, record.memory.kind(), record.memory.id,
-                                          record.memory.seq, *std::move(why), record.memory.scope.user,
-                                          record.memory.created_seq});
+            batch.dead_letters.push_back(dead_letter(record.memory, *std::move(why)));
         else
             batch.upserts.push_back(std::move(record));
     }
     batch.events = std::move(changes.events);
     return batch;
+}
+
+DeadLetter dead_letter(const Memory& memory, std::string reason) {
+    return {memory.scope.project, memory.kind(),     memory.id,         memory.seq,
+            std::move(reason),    memory.scope.user, memory.created_seq};
 }
 
 Error fenced_error() {

@@ -14,6 +14,8 @@ namespace annal {
 // sink refuses are dead letters, superseded ones are upserts that say so.
 SinkBatch to_batch(Changes&& changes, const SinkPosition& from, std::uint64_t epoch, const Sink& sink);
 
+DeadLetter dead_letter(const Memory& memory, std::string reason);
+
 // conflict, details `fenced`.
 Error fenced_error();
 // conflict, details `position`: the batch does not start at `there`. nullopt: nothing is there, and it starts at

@@ -8,6 +8,7 @@
 #include "projections/vector_index.h"
 #include "query/history.h"
 #include "query/search.h"
+#include "query/view_search.h"
 
 #include <algorithm>
 #include <unordered_set>
@@ -194,14 +195,15 @@ Result<SearchAnswer> StoreEngine::search(const SearchRequest& request) {
     const auto memories = view<MemoryView>(memory_view);
     const auto texts = view<TextIndex>(text_index);
     const auto vectors = view<VectorIndex>(vector_index);
-    auto answer = annal::search({.memories = *memories,
-                                 .texts = *texts,
-                                 .vectors = *vectors,
-                                 .computed = computed.get(),
-                                 .embedder = embedder.get(),
-                                 .without_users = locked(),
-                                 .is_gone = [this](const Memory& memory) { return is_gone(memory); }},
-                                request, vector ? &vector->embedding : nullptr, moment->seq, *now);
+    const auto backend = open_view_search({.memories = *memories,
+                                           .texts = *texts,
+                                           .vectors = *vectors,
+                                           .computed = computed.get(),
+                                           .without_users = locked(),
+                                           .is_gone = [this](const Memory& memory) { return is_gone(memory); }},
+                                          request, moment->seq, *now);
+    if (!backend) return backend.error();
+    auto answer = annal::search(**backend, request, vector ? &vector->embedding : nullptr, embedder.get());
     if (answer && !missing.empty()) answer->degraded.push_back("vector: " + missing);
     if (answer && !request.run_id.empty()) recall_hits(request, *answer);
     return answer;

@@ -42,6 +42,7 @@ struct EventLogOptions {
     std::size_t queue_bytes_max = std::size_t{64} << 20;           // Waiting to be committed; beyond it appends wait.
     std::uint64_t disk_free_bytes_min = std::uint64_t{256} << 20;  // Appends are refused below it.
     std::size_t stream_rows_max = 1024;  // Rows of streams that wait in memory; see rocks_store.h.
+    std::uint64_t journal_bytes_max = std::uint64_t{64} << 20;  // Of one file; then what it has is flushed to tables.
     // For who measures what hashing costs: all of it, and signing, is done so many times.
     unsigned hashing_repeats = 1;
     // Where segments go, and are looked for first. Empty: `archive` beside `directory`.

@@ -129,8 +129,17 @@ void LogCommitter::commit_group(std::span<AppendRequest* const> group) {
     if (auto durable = make_durable(place, group); !durable) return fail(durable.error(), group);
     stream_heads_.commit();
     if (place.events != 0) publish(place.seq);
-    if (!index_due) return;
-    if (auto indexed = log_.store->write_index(); !indexed) take_no_more(indexed.error());
+    index_due_ = index_due;
+}
+
+void LogCommitter::tidy_up() {
+    if (!index_due_) return;
+    index_due_ = false;
+    try {
+        if (auto indexed = log_.store->write_index(); !indexed) take_no_more(indexed.error());
+    } catch (const std::bad_alloc&) {
+        take_no_more({ErrorCode::unavailable, "memory ran out", {}});
+    }
 }
 
 // Appends are refused while the disk is nearly full, long before a write can fail for it, and after one has.
@@ -176,8 +185,8 @@ std::optional<std::uint64_t> LogCommitter::free_bytes() const {
     return free;
 }
 
-// After a full disk: what reached it is found out by opening anew. Until that succeeds reads are served from a store
-// opened for reading only, which writes no file.
+// After a full disk: all that was acknowledged goes to tables, and the write that failed is void. Reads go on
+// meanwhile.
 Status LogCommitter::resume(std::size_t bytes) {
     const Error full{ErrorCode::resource_exhausted,
                      "the disk was full and there is no room yet to go on; nothing was written",
@@ -186,41 +195,15 @@ Status LogCommitter::resume(std::size_t bytes) {
     if (now - resume_tried_at_ < resume_interval) return full;
     if (const auto free = free_bytes(); free && *free < bytes) return full;
     resume_tried_at_ = now;
-
-    const std::unique_lock replacing(store_mutex_);
-    log_.store.reset();
-    log_.witness_file.reset();
-    EventLogOptions again = options_;
-    again.create_if_missing = false;
-    auto reopened = open_log(again);
-    if (reopened && reopened->head >= head()) {
-        log_ = *std::move(reopened);
-        synced_ = log_.head;
-        head_hash_ = log_.witness.hash;
-        health_ = Health::good;
-        if (options_.on_message) options_.on_message("info", "the log takes appends again");
-        publish(log_.head);
-        return Done{};
+    if (auto recovered = log_.store->recover(); !recovered) {
+        if (recovered.error().code == ErrorCode::resource_exhausted) return full;
+        health_ = Health::failed;
+        failure_ = "it could not go on after a full disk";
+        return admit(bytes);
     }
-    if (options_.on_message) options_.on_message("warning", "the log could not be reopened yet");
-    const bool lost = reopened || reopened.error().code == ErrorCode::data_loss;
-    reopened = full;  // Closes it.
-    for (const auto damage : {WalDamage::refuse, WalDamage::stop_at}) {
-        auto readable = RocksStore::open({.directory = options_.directory,
-                                          .env = options_.env,
-                                          .on_message = options_.on_message,
-                                          .wal_damage = damage,
-                                          .read_only = true,
-                                          .archive_directory = options_.archive_directory});
-        if (!readable) continue;
-        if (const auto last = (*readable)->last_seq(); !last || !(*readable)->load_index(*last)) continue;
-        log_.store = *std::move(readable);
-        break;
-    }
-    if (!lost && log_.store) return full;
-    health_ = Health::failed;
-    failure_ = "it could not be reopened after a full disk";
-    return admit(bytes);
+    health_ = Health::good;
+    if (options_.on_message) options_.on_message("info", "the log takes appends again");
+    return Done{};
 }
 
 Status LogCommitter::sequence(AppendRequest& request, Place& place) {
@@ -368,10 +351,7 @@ void LogCommitter::sync_witness() {
         if (witness_changed_.wait_for(lock, witness_sync_interval, [this] { return witness_closing_; })) return;
         witness_dirty_ = false;
         lock.unlock();
-        {
-            const std::shared_lock hold(store_mutex_);
-            if (log_.witness_file && !log_.witness_file->sync()) witness_failed_ = true;
-        }
+        if (!log_.witness_file->sync()) witness_failed_ = true;
         sign_kept();
         lock.lock();
     }

@@ -10,7 +10,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
-#include <shared_mutex>
 #include <thread>
 #include <unordered_map>
 
@@ -38,16 +37,15 @@ class LogCommitter {
 
     // Commits or refuses each request of the group, in order. Memory that runs out is a write that failed.
     void commit(std::span<AppendRequest* const> group);
+    // What a commit left to be done once its callers have been answered. Before the next commit; by its thread.
+    void tidy_up();
 
     Seq head() const { return head_.load(std::memory_order_acquire); }
     Seq wait_past(Seq after, std::chrono::milliseconds wait_max);
     void stop_waiting();  // wait_past returns at once from now on; returns when nobody is in it.
 
-    // Calls read(const RocksStore&) while the store is sure to stay. unavailable: there is none since a full disk.
     template <class Read>
     auto with_store(const Read& read) const -> decltype(read(std::declval<const RocksStore&>())) {
-        const std::shared_lock hold(store_mutex_);
-        if (!log_.store) return Error{ErrorCode::unavailable, "the log could not be reopened after a full disk", {}};
         return read(std::as_const(*log_.store));
     }
     const std::array<std::uint8_t, 16>& store_id() const { return store_id_; }
@@ -89,12 +87,12 @@ class LogCommitter {
     const EventLogOptions options_;
     const std::array<std::uint8_t, 16> store_id_;
     const std::uint64_t epoch_;
-    mutable std::shared_mutex store_mutex_;  // Exclusive: log_.store is being replaced.
     OpenedLog log_;
     StreamHeads stream_heads_;
     std::unordered_map<std::string, IdempotencyRow> group_keys_;  // Those of the group in hand.
     std::vector<std::pair<std::size_t, Version>> placed_;         // The items in hand: where stream_heads_ has them.
 
+    bool index_due_ = false;
     Health health_ = Health::good;
     std::string failure_;
     std::atomic<Seq> synced_;

@@ -26,10 +26,14 @@ Error fewer_than_acknowledged(std::optional<Seq> head, Seq acknowledged, std::st
             {{"head", found}, {"acknowledged", std::to_string(acknowledged.value)}}};
 }
 
-Result<std::unique_ptr<RocksStore>> open_store(const EventLogOptions& options, WalDamage wal_damage, bool read_only,
-                                               bool create = false) {
-    return RocksStore::open({options.directory, options.env, options.on_message, wal_damage, read_only, create,
-                             options.stream_rows_max, options.archive_directory});
+Result<std::unique_ptr<RocksStore>> open_store(const EventLogOptions& options, bool create) {
+    return RocksStore::open({.directory = options.directory,
+                             .env = options.env,
+                             .on_message = options.on_message,
+                             .create = create,
+                             .stream_rows_max = options.stream_rows_max,
+                             .journal_bytes_max = options.journal_bytes_max,
+                             .archive_directory = options.archive_directory});
 }
 
 // Whether `store` holds everything the witness saw acknowledged.
@@ -44,24 +48,6 @@ Status holds_acknowledged(const RocksStore& store, const Witness& witness) {
     if (!read || found[0] != witness.hash)
         return fewer_than_acknowledged(*head, witness.seq, "the last acknowledged event is another one");
     return Done{};
-}
-
-// Finds out, without changing a file, how the log may be opened.
-Result<WalDamage> probe(const EventLogOptions& options, const Witness& witness) {
-    auto strict = open_store(options, WalDamage::refuse, true);
-    if (strict) {
-        if (auto held = holds_acknowledged(**strict, witness); !held) return held.error();
-        return WalDamage::refuse;
-    }
-    if (strict.error().code != ErrorCode::data_loss) return strict.error();
-    auto prefix = open_store(options, WalDamage::stop_at, true);
-    if (!prefix) {
-        if (prefix.error().code != ErrorCode::data_loss) return prefix.error();
-        return fewer_than_acknowledged(std::nullopt, witness.seq, "it cannot be opened");
-    }
-    if (auto held = holds_acknowledged(**prefix, witness); !held) return held.error();
-    tell(options, "warning", "the log ends in a torn write that was never acknowledged; it is dropped");
-    return WalDamage::stop_at;
 }
 
 Result<StoreIdentity> make_identity(RocksStore& store, const EventLogOptions& options) {
@@ -116,15 +102,9 @@ Result<std::unique_ptr<RocksStore>> open_checked(const EventLogOptions& options,
     if (!RocksStore::exists(files_of(options), options.directory)) {
         if (witness) return fewer_than_acknowledged(std::nullopt, witness->seq, "its files are missing");
         if (!options.create_if_missing) return Error{ErrorCode::not_found, "there is no log in this directory", {}};
-        return open_store(options, WalDamage::refuse, false, true);
+        return open_store(options, true);
     }
-    auto wal_damage = WalDamage::refuse;
-    if (witness && !witness->clean) {
-        const auto probed = probe(options, *witness);
-        if (!probed) return probed.error();
-        wal_damage = *probed;
-    }
-    auto store = open_store(options, wal_damage, false);
+    auto store = open_store(options, false);
     if (!store) {
         if (store.error().code == ErrorCode::data_loss && witness)
             return fewer_than_acknowledged(std::nullopt, witness->seq, "it cannot be opened");
@@ -132,6 +112,7 @@ Result<std::unique_ptr<RocksStore>> open_checked(const EventLogOptions& options,
     }
     if (witness)
         if (auto held = holds_acknowledged(**store, *witness); !held) return held.error();
+    if (auto kept = (*store)->keep_recovered(); !kept) return kept.error();
     return store;
 }
 

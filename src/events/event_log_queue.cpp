@@ -66,6 +66,7 @@ Status CommitQueue::commit(AppendRequest& request, std::chrono::milliseconds wai
         lock.unlock();
         AppendRequest* const alone = &request;
         committer_.commit({&alone, 1});
+        committer_.tidy_up();
         lock.lock();
         committing_ = false;
         group_size_last_ = 1;
@@ -138,6 +139,7 @@ void CommitQueue::run() {
             queued_when_done_ = queue_.size();
             lock.unlock();
             finish(group);
+            committer_.tidy_up();
             lock.lock();
         }
         committing_ = false;

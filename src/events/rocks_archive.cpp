@@ -50,9 +50,11 @@ Status RocksStore::load_archive() {
 }
 
 Status RocksStore::move_out(const ArchivedRange& range, std::span<const Hash> leaves) const {
-    // The index is not in the write-ahead log: what is moved out is indexed for good, or an open would need it.
-    if (const auto flushed = db_->Flush({}, family(streams)); !flushed.ok())
-        return to_error(flushed, "archiving events", on_message_);
+    // The index is not in the journal: what is moved out is indexed for good, or an open would need it.
+    {
+        const std::lock_guard one_at_a_time(write_mutex_);
+        if (auto flushed = flush_tables(Flush::wait); !flushed) return flushed;
+    }
     rocksdb::WriteBatch batch(0, 0, batch_protection_bytes, 0);
     for (std::size_t at = 0; at < leaves.size(); at += tile_events)
         batch
@@ -67,11 +69,8 @@ Status RocksStore::move_out(const ArchivedRange& range, std::span<const Hash> le
     batch.Put(family(meta), segment_key(range.first), value).PermitUncheckedError();
     const SeqKey begin(range.first), end(Seq{range.last.value + 1});
     batch.DeleteRange(family(events), begin.slice(), end.slice()).PermitUncheckedError();
-    rocksdb::WriteOptions options;
-    options.sync = true;
     const std::lock_guard moving(moving_mutex_);
-    const auto status = db_->Write(options, &batch);
-    if (!status.ok()) return to_error(status, "archiving events", on_message_);
+    if (auto written = commit(batch, true, "archiving events"); !written) return written;
     return archive_->add(range);
 }
 
@@ -83,8 +82,8 @@ Seq RocksStore::moved_out() const {
 Status RocksStore::reclaim() const {
     const SeqKey begin(Seq{}), end(Seq{archive_->up_to().value + 1});
     const auto from = begin.slice(), to = end.slice();
-    auto status = db_->Flush({}, families_);
-    if (status.ok()) status = rocksdb::DeleteFilesInRange(db_.get(), family(events), &from, &to, false);
+    if (auto emptied = empty_journal(); !emptied) return emptied;
+    auto status = rocksdb::DeleteFilesInRange(db_.get(), family(events), &from, &to, false);
     if (status.ok()) status = db_->CompactRange({}, family(events), &from, &to);
     if (!status.ok()) return to_error(status, "giving back the space of archived events", on_message_);
     return Done{};

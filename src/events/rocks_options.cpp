@@ -60,34 +60,27 @@ rocksdb::DBOptions rocks_db_options(const RocksStoreOptions& options) {
     db.create_if_missing = options.create;
     db.create_missing_column_families = !options.read_only;
     db.info_log = make_logger(options.on_message);
-    db.wal_recovery_mode = options.wal_damage == WalDamage::refuse
-                               ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords
-                               : rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+    // Of a store of before there was a journal; the witness knows whether it is all.
+    db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
     db.paranoid_checks = true;
     db.flush_verify_memtable_count = true;
     db.verify_sst_unique_id_in_manifest = true;
     db.track_and_verify_wals_in_manifest = false;  // 7.8 reports missing WALs that are not.
     db.recycle_log_file_num = 0;
-    db.manual_wal_flush = false;
     db.enable_pipelined_write = false;
     db.unordered_write = false;
     db.two_write_queues = false;
     db.allow_2pc = false;
     db.allow_concurrent_memtable_write = false;  // One committer.
     db.enable_write_thread_adaptive_yield = false;
-    db.wal_compression = rocksdb::kNoCompression;
-    db.atomic_flush = false;
+    db.atomic_flush = true;                  // Tables are as of one frame of our journal, which is the write-ahead log.
     db.avoid_flush_during_recovery = false;  // What an open recovers is durable when it returns.
     db.avoid_flush_during_shutdown = true;   // Ours to decide: RocksStore::flush().
-    db.max_total_wal_size = std::uint64_t{256} << 20;
-    db.WAL_ttl_seconds = 0;
-    db.WAL_size_limit_MB = 0;
     db.max_open_files = 4096;
     db.max_file_opening_threads = 1;  // Else 15 threads are made and ended an open, for the 16 tables it looks at.
     db.skip_stats_update_on_db_open = true;
     db.max_background_jobs = 4;
     db.bytes_per_sync = std::uint64_t{1} << 20;
-    db.wal_bytes_per_sync = 0;
     db.file_checksum_gen_factory = file_checksums();
     db.avoid_unnecessary_blocking_io = true;
     db.stats_dump_period_sec = 0;
@@ -121,7 +114,7 @@ std::vector<rocksdb::ColumnFamilyDescriptor> rocks_families() {
     common.force_consistency_checks = true;
 
     rocksdb::ColumnFamilyOptions events = common;
-    events.write_buffer_size = std::size_t{64} << 20;
+    events.write_buffer_size = std::size_t{128} << 20;  // More than a journal has: its end is what begins a flush.
     events.target_file_size_base = std::uint64_t{128} << 20;
     events.optimize_filters_for_hits = true;  // Every seq up to the head is there.
     events.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));

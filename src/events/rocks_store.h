@@ -6,6 +6,7 @@
 //            0, "node", level (1), index (8)                root of a full subtree of level 8 or more (merkle_tree.h)
 //   idem     project, 0, SHA-256 of the key, first 16 bytes first seq (8), count (4), request hash (32)
 //   meta     "format", "store", "created"                   format version (4), UUID (16), recorded time in us (8)
+//            "journal"                                      the last frame that is applied (8), and its journal (8)
 //            "head", size (8)                               a signed tree head (signed_head.h)
 //            "sealed"                                       1: a keystore was given to the log
 //            "erasure", 0, project, 0, user                 how far the subject's last erasure is (erasures.h)
@@ -15,13 +16,15 @@
 //            "tile", index (8)                              the event hashes of 256 events that were moved out (32
 //            each)
 // The project, which is not empty and holds no 0, is part of every key of a stream or of "idem", so no lookup can cross
-// from one to another. What is written together is one batch, all of it or nothing.
+// from one to another. What is written together is one batch, all of it or nothing: a frame of the journal (journal.h),
+// and then rows in RocksDB, whose own write-ahead log is off. RocksDB flushes all families as of one moment, so tables
+// hold the batches up to some frame, say which, and need those that follow it in the journal.
 //
-// "streams" is made of the events, and is written beside their log: the rows of the last events wait in memory, where
-// every reader looks first, and go to RocksDB many at a time, sorted, not in the write-ahead log. Those of one such
-// batch and "indexed" reach the disk together, and only after their events were synced: "indexed" is not beyond what a
-// power loss leaves. load_index() brings back what a crash took, at most a memtable's worth of rows (16 MiB).
-// The Merkle tree goes the same way: nodes below level 8 are not kept but computed from at most 255 events.
+// "streams" is made of the events, and is written beside the journal: the rows of the last events wait in memory, where
+// every reader looks first, and go to RocksDB many at a time, sorted. Those of one such batch and "indexed" reach the
+// disk together, and only after their events were synced: "indexed" is not beyond what a power loss leaves.
+// load_index() brings back what a crash took, at most a memtable's worth of rows (16 MiB). The Merkle tree goes the
+// same way: nodes below level 8 are not kept but computed from at most 255 events.
 //
 // Events that were moved out are the first ones, a multiple of 256, and never the last 256. Their rows are there still
 // but for those of "events": whoever asks for one gets it from its segment, if it has the hash that its tile says.
@@ -29,6 +32,7 @@
 
 #include "codec.h"
 #include "erasures.h"
+#include "journal.h"
 #include "log_archive.h"
 #include "merkle_tree.h"
 #include "rocks_files.h"
@@ -37,6 +41,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <span>
@@ -55,19 +60,14 @@ class BackupEngine;
 
 namespace annal {
 
-enum class WalDamage {
-    refuse,   // kTolerateCorruptedTailRecords: the open fails, and nothing is changed.
-    stop_at,  // kPointInTimeRecovery: what follows it is dropped. For a tail that nobody was promised.
-};
-
 struct RocksStoreOptions {
     std::filesystem::path directory;
     rocksdb::Env* env = nullptr;
     OnMessage on_message;
-    WalDamage wal_damage = WalDamage::refuse;
-    bool read_only = false;                     // Changes no file.
-    bool create = false;                        // There is none yet.
-    std::size_t stream_rows_max = 1024;         // That wait in memory.
+    bool read_only = false;              // Changes no file; of what is in tables alone.
+    bool create = false;                 // There is none yet.
+    std::size_t stream_rows_max = 1024;  // That wait in memory.
+    std::uint64_t journal_bytes_max = std::uint64_t{64} << 20;
     std::filesystem::path archive_directory{};  // Empty: `archive` beside the directory.
 };
 
@@ -87,8 +87,12 @@ struct IdempotencyRow {
 class RocksStore {
  public:
     static bool exists(rocksdb::FileSystem& files, const std::filesystem::path& directory);
+    // With what the journal has besides. No file of the journal is changed before keep_recovered().
     static Result<std::unique_ptr<RocksStore>> open(const RocksStoreOptions& options);
     ~RocksStore();  // Closes; flushes nothing.
+
+    // What came from the journal goes to tables. Before anything is written.
+    Status keep_recovered();
 
     // Before streams or the tree are asked for. Rows beyond the head, as when the log was cut, are dropped, and all are
     // made anew, also if that is asked for; data_loss: they cannot be, the store is read only.
@@ -163,7 +167,8 @@ class RocksStore {
     bool index_due() const { return waiting_.size() + batch_rows_.size() >= stream_rows_max_; }
     Status write_index();  // All that waits; the events are synced, and their leaves added.
 
-    Status flush();  // Memtables to files, so that the next open replays nothing.
+    Status recover();  // Goes on after a write that failed, which is void then. Everything before it is durable.
+    Status flush();    // Everything to tables, and no journal: the next open replays nothing. Before the end.
 
  private:
     RocksStore();
@@ -172,7 +177,14 @@ class RocksStore {
                         EventType type);
     Status load_erasures();
     Status clear_index();
-    Status write_beside(rocksdb::WriteBatch& batch);
+    Status read_journal(const RocksStoreOptions& options);
+    Status commit(rocksdb::WriteBatch& batch, bool sync, std::string_view doing) const;
+    Status write_beside(rocksdb::WriteBatch& batch) const;
+    enum class Flush { begin, wait };
+    Status flush_tables(Flush how) const;
+    void put_position(rocksdb::WriteBatch& batch, JournalPosition position) const;
+    Status empty_journal() const;
+    Result<std::uint64_t> frame_in_tables() const;
     Status read_version(const MemoryId& stream, Version version, Seq seq, EventArena& arena,
                         std::vector<EventView>& out) const;
     Status load_archive();
@@ -185,6 +197,9 @@ class RocksStore {
     OnMessage on_message_;
     std::unique_ptr<rocksdb::DB> db_;
     std::vector<rocksdb::ColumnFamilyHandle*> families_;  // As in the table above, after RocksDB's own default.
+    std::unique_ptr<Journal> journal_;                    // Null: read only.
+    mutable std::mutex write_mutex_;                      // Batches are applied in the order of their frames.
+    bool recovered_ = false;
     std::unique_ptr<rocksdb::WriteBatch> batch_;
     std::unique_ptr<LogArchive> archive_;
     mutable std::shared_mutex moving_mutex_;  // Exclusive: events are gone, and archive_ does not have them yet.

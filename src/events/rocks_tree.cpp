@@ -3,6 +3,7 @@
 #include "rocks_store.h"
 
 #include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
 
 #include <algorithm>
 #include <mutex>
@@ -133,9 +134,9 @@ Result<std::vector<std::pair<Seq, std::string>>> RocksStore::signed_heads(Seq af
 }
 
 Status RocksStore::keep_signed_head(Seq size, std::string_view note) const {
-    const auto status = db_->Put({}, family(meta), head_key(size), slice(note));
-    if (!status.ok()) return to_error(status, "keeping a signed head", on_message_);
-    return Done{};
+    rocksdb::WriteBatch batch;
+    batch.Put(family(meta), head_key(size), slice(note)).PermitUncheckedError();
+    return commit(batch, false, "keeping a signed head");
 }
 
 }  // namespace annal

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <cmath>
 
 namespace annal {
 namespace {
@@ -117,6 +118,51 @@ void read_revised(const EventView& event, bool spoken, Analyzer& analyzer, TextD
         read_metadata(view(body.metadata()), analyzer, open(document, TextSection::metadata, terms));
     if (spoken && body.occurred_at())
         read_date(Timestamp{*body.occurred_at()}, analyzer, open(document, TextSection::date, terms));
+}
+
+namespace {
+
+class Counter final : public Analyzer::TermSink {
+ public:
+    explicit Counter(MemoryText& text) : text_(text) {}
+    void add(const Analyzer::Term& term) override {
+        ++text_.terms[std::string(term.text)];
+        ++text_.length;
+    }
+
+ private:
+    MemoryText& text_;
+};
+
+}  // namespace
+
+MemoryText text_of(const Memory& memory, Analyzer& analyzer) {
+    MemoryText text;
+    Counter terms(text);
+    analyzer.terms(memory.content, terms);
+    std::visit(
+        [&](const auto& fields) {
+            visit_fields(fields, [&](const char*, const auto& value) {
+                if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::string>)
+                    analyzer.terms(value, terms);
+            });
+        },
+        memory.fields);
+    for (const auto& tag : memory.tags)
+        for (int twice = 0; twice < 2; ++twice) analyzer.terms(tag, terms);
+    read_metadata(memory.metadata, analyzer, terms);
+    if (memory.source.type == SourceType::message) {
+        read_date(memory.occurred_at, analyzer, terms);
+        analyzer.terms(memory.actor, terms);
+    }
+    const auto questions = Analyzer::questions(memory.content);
+    text.asks = questions.asks;
+    text.asked = in_255ths(questions.asked_share);
+    return text;
+}
+
+std::uint8_t in_255ths(float share) {
+    return static_cast<std::uint8_t>(std::lround(share * 255));
 }
 
 }  // namespace annal

@@ -5,8 +5,11 @@
 
 #include "events/event.h"
 
+#include <annal/memory.h>
+
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -46,5 +49,16 @@ class TextSink : public Analyzer::TermSink {
 // Of a MemoryRecorded: every section. Of a MemoryRevised: those it changes; `spoken`: the memory it revises is.
 void read_recorded(const EventView& event, Analyzer& analyzer, TextDocument& document, TextSink& terms);
 void read_revised(const EventView& event, bool spoken, Analyzer& analyzer, TextDocument& document, TextSink& terms);
+
+// What the index has of a memory after all its events: for those who keep the memory elsewhere, and search it there.
+struct MemoryText {
+    std::map<std::string, std::uint32_t> terms{};  // How often each.
+    std::uint32_t length = 0;                      // All of them together.
+    bool asks = false;
+    std::uint8_t asked = 0;
+};
+MemoryText text_of(const Memory& memory, Analyzer& analyzer);
+
+std::uint8_t in_255ths(float share);
 
 }  // namespace annal

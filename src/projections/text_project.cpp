@@ -38,10 +38,6 @@ std::uint64_t mix(std::uint64_t x) {  // splitmix64: chance that a replay repeat
     return x ^ (x >> 31);
 }
 
-std::uint8_t in_255ths(float share) {
-    return static_cast<std::uint8_t>(std::lround(share * 255));
-}
-
 // The terms themselves, counted one by one.
 class Collector final : public TextSink {
  public:

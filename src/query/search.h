@@ -6,31 +6,14 @@
 //         embedder's); otherwise the text ranking unchanged, so hybrid never ranks worse than text.
 #pragma once
 
-#include "projections/memory_view.h"
-#include "projections/text_index.h"
-#include "projections/vector_index.h"
-
-#include <annal/engine.h>
-
-#include <functional>
+#include "search_backend.h"
 
 namespace annal {
 
-struct SearchSources {  // Borrowed for the call.
-    const MemoryView& memories;
-    const TextIndex& texts;
-    const VectorIndex& vectors;             // That were given.
-    const VectorIndex* computed = nullptr;  // Those that the query's model made; null: it makes none.
-    Embedder* embedder = nullptr;
-    bool without_users = false;                    // Leaves out memories whose scope has a user, and says so.
-    std::function<bool(const Memory&)> is_gone{};  // Leaves out those it says are; null: none.
-};
-
-// `request` is checked; `vector` is its vector at unit length, or null. `as_of`: what its moment stands for, applied by
-// all sources; `now` decides expiry.
+// `request` is checked; `vector` is its vector at unit length, or null; `embedder` may be null.
 // invalid_argument: mode vector with neither a vector nor an embedder, or a vector of another dimension than its
 // model's.
-Result<SearchAnswer> search(const SearchSources& sources, const SearchRequest& request, const Embedding* vector,
-                            std::optional<Seq> as_of, Timestamp now);
+Result<SearchAnswer> search(SearchBackend& backend, const SearchRequest& request, const Embedding* vector,
+                            Embedder* embedder);
 
 }  // namespace annal

@@ -11,10 +11,8 @@
 namespace annal {
 namespace {
 
-struct QueryTerm {
-    std::string text;
+struct Term : QueryTerm {
     double idf = 0;
-    std::vector<Posting> postings;  // Of all memories; ascending.
 };
 
 struct Candidate {
@@ -30,20 +28,25 @@ double saturate(double weight) {
     return weight * (ranking::k1 + 1) / (weight + ranking::k1);
 }
 
-std::uint32_t tf_of(const QueryTerm& term, std::uint32_t slot) {
+std::uint32_t tf_of(const Term& term, std::uint32_t slot) {
     const auto at = std::ranges::lower_bound(term.postings, slot, {}, &Posting::slot);
     return at != term.postings.end() && at->slot == slot ? at->tf : 0;
+}
+
+Analyzer& analyzer_of_thread() {
+    thread_local Analyzer analyzer;
+    return analyzer;
 }
 
 // One query against one state of a project.
 class Ranking {
  public:
-    Ranking(const TextIndex::Reader& index, const TextQuery& query, Analyzer& analyzer)
-        : index_(index), table_(index.table()), query_(query), analyzer_(analyzer) {}
+    Ranking(const TextTable& table, const TextQuery& query, Analyzer& analyzer)
+        : table_(table), query_(query), analyzer_(analyzer) {}
 
-    Result<std::vector<TextHit>> run() {
-        if (auto done = read_terms(); !done) return done.error();
-        if (terms_.empty() || query_.limit == 0) return std::vector<TextHit>{};
+    std::vector<TextHit> run(std::vector<QueryTerm> terms) {
+        take(std::move(terms));
+        if (terms_.empty() || query_.limit == 0) return {};
         gate_ = context_gate(table_.statistics());
         name_speakers();
 
@@ -72,28 +75,18 @@ class Ranking {
         return tf == 0 ? 0 : tf / (1 - ranking::b + ranking::b * state.length / length_mean_);
     }
 
-    Status read_terms() {
-        std::vector<std::string> texts;
-        analyzer_.terms(query_.text, texts);
-        std::set<std::string> seen;
-        std::erase_if(texts, [&](const auto& text) { return !seen.insert(text).second; });
-        auto postings = index_.postings(texts);
-        if (!postings) return postings.error();
-
+    void take(std::vector<QueryTerm> terms) {
         const auto& statistics = table_.statistics();
-        const auto memories = static_cast<double>(statistics.memories);
-        length_mean_ = static_cast<double>(statistics.length_total) / memories;
-        for (std::size_t i = 0; i < texts.size(); ++i) {
-            auto& found = (*postings)[i];
-            if (found.empty()) continue;
-            const auto df = static_cast<double>(found.size());
-            terms_.push_back({std::move(texts[i]), std::log(1 + (memories - df + 0.5) / (df + 0.5)), std::move(found)});
+        length_mean_ = static_cast<double>(statistics.length_total) / static_cast<double>(statistics.memories);
+        for (auto& term : terms) {
+            if (term.memories == 0) continue;
+            const auto idf = inverse_frequency(statistics.memories, term.memories);
+            terms_.push_back({std::move(term), idf});
         }
         if (terms_.size() > ranking::query_terms_max) {  // The rarest say most.
-            std::ranges::stable_sort(terms_, std::ranges::greater{}, &QueryTerm::idf);
+            std::ranges::stable_sort(terms_, std::ranges::greater{}, &Term::idf);
             terms_.resize(ranking::query_terms_max);
         }
-        return Done{};
     }
 
     // Speakers that a word of the query names, in full or by its beginning.
@@ -118,12 +111,11 @@ class Ranking {
     // Slots, ascending: the best by plain BM25 and their neighbours in the session.
     std::vector<std::uint32_t> candidates() const {
         const auto wanted = std::max(query_.limit, ranking::candidates);
-        const auto common = ranking::common_term_share * static_cast<double>(table_.statistics().memories);
-        std::vector<const QueryTerm*> all;
-        std::vector<const QueryTerm*> rare;
+        std::vector<const Term*> all;
+        std::vector<const Term*> rare;
         for (const auto& term : terms_) {
             all.push_back(&term);
-            if (static_cast<double>(term.postings.size()) <= common) rare.push_back(&term);
+            if (!is_common(table_.statistics().memories, term.memories)) rare.push_back(&term);
         }
         auto best = rare.empty() ? std::vector<Candidate>{} : best_by_own_terms(rare, wanted);
         if (best.size() < wanted && rare.size() < all.size()) best = best_by_own_terms(all, wanted);
@@ -141,7 +133,7 @@ class Ranking {
     }
 
     // Adds the terms up window by window, so that the sums stay in the cache.
-    std::vector<Candidate> best_by_own_terms(const std::vector<const QueryTerm*>& terms, std::size_t count) const {
+    std::vector<Candidate> best_by_own_terms(const std::vector<const Term*>& terms, std::size_t count) const {
         constexpr std::uint32_t window = 8192;
         std::vector<double> sums(window, 0.0);
         std::vector<std::size_t> at(terms.size(), 0);
@@ -200,7 +192,7 @@ class Ranking {
         return hit;
     }
 
-    double lent_by_neighbours(const QueryTerm& term, std::uint32_t slot) const {
+    double lent_by_neighbours(const Term& term, std::uint32_t slot) const {
         double lent = 0;
         for (const int distance : {-2, -1, 1, 2}) {
             const auto neighbour = table_.neighbour(slot, distance);
@@ -234,11 +226,10 @@ class Ranking {
             if (slot && tf_of(term, *slot) > 0) hit.matched_terms.push_back(term.text);
     }
 
-    const TextIndex::Reader& index_;
     const TextTable& table_;
     const TextQuery& query_;
     Analyzer& analyzer_;
-    std::vector<QueryTerm> terms_;
+    std::vector<Term> terms_;
     double length_mean_ = 1;
     double gate_ = 1;
     std::vector<bool> named_;                                             // By number of the speaker.
@@ -256,9 +247,38 @@ double context_gate(const TextStatistics& statistics) {
                       1.0);
 }
 
+std::vector<std::string> query_terms(std::string_view text) {
+    std::vector<std::string> terms;
+    analyzer_of_thread().terms(text, terms);
+    std::set<std::string> seen;
+    std::erase_if(terms, [&](const auto& term) { return !seen.insert(term).second; });
+    return terms;
+}
+
+double inverse_frequency(std::uint64_t memories, std::uint64_t holding) {
+    const auto all = static_cast<double>(memories);
+    const auto some = static_cast<double>(holding);
+    return std::log(1 + (all - some + 0.5) / (some + 0.5));
+}
+
+bool is_common(std::uint64_t memories, std::uint64_t holding) {
+    return static_cast<double>(holding) > ranking::common_term_share * static_cast<double>(memories);
+}
+
+std::vector<TextHit> rank_text(const TextTable& table, std::vector<QueryTerm> terms, const TextQuery& query) {
+    return Ranking(table, query, analyzer_of_thread()).run(std::move(terms));
+}
+
 Result<std::vector<TextHit>> rank_text(const TextIndex::Reader& index, const TextQuery& query) {
-    thread_local Analyzer analyzer;
-    return Ranking(index, query, analyzer).run();
+    auto texts = query_terms(query.text);
+    auto postings = index.postings(texts);
+    if (!postings) return postings.error();
+    std::vector<QueryTerm> terms;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        const auto memories = (*postings)[i].size();
+        terms.push_back({std::move(texts[i]), memories, std::move((*postings)[i])});
+    }
+    return rank_text(index.table(), std::move(terms), query);
 }
 
 }  // namespace annal

@@ -46,6 +46,24 @@ struct TextHit {
 // At least min(limit, memories that hold a term of the query) hits, at most `limit`. Ties: older first.
 Result<std::vector<TextHit>> rank_text(const TextIndex::Reader& index, const TextQuery& query);
 
+// A term of the query, as it is in a project.
+struct QueryTerm {
+    std::string text;
+    std::uint64_t memories = 0;     // That hold it: all of the project's.
+    std::vector<Posting> postings;  // Of those that are in the table; ascending.
+};
+
+// The same of a table that need not have all of the project, but has its statistics, what can be among the hits, and of
+// each of these its neighbours four places around and two others of its session for each term, if there are any.
+std::vector<TextHit> rank_text(const TextTable& table, std::vector<QueryTerm> terms, const TextQuery& query);
+
+// The distinct terms of a text, in its order.
+std::vector<std::string> query_terms(std::string_view text);
+// What a term is worth that `holding` of `memories` hold.
+double inverse_frequency(std::uint64_t memories, std::uint64_t holding);
+// Of the terms, by how many memories hold each, those that candidates are chosen by before the others.
+bool is_common(std::uint64_t memories, std::uint64_t holding);
+
 // The gate's value for spoken memories.
 double context_gate(const TextStatistics& statistics);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -21,13 +22,35 @@ inline void write_file(const std::filesystem::path& path, const std::string& byt
     std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
-// The largest write-ahead log; empty: there is none.
-inline std::filesystem::path wal_of(const std::filesystem::path& directory) {
-    std::filesystem::path wal;
-    for (const auto& entry : std::filesystem::directory_iterator(directory))
-        if (entry.path().extension() == ".log" && (wal.empty() || entry.file_size() > std::filesystem::file_size(wal)))
-            wal = entry.path();
-    return wal;
+// A journal of the log (events/journal.h), and how many of its bytes say something; those that follow are no loss.
+struct JournalFile {
+    std::filesystem::path path;
+    std::size_t used = 0;
+};
+
+template <class T>
+T number_at(const std::string& bytes, std::size_t at) {
+    T value = 0;
+    if (at + sizeof value <= bytes.size()) std::memcpy(&value, bytes.data() + at, sizeof value);
+    return value;
+}
+
+// The one with the most; no path: there is none.
+inline JournalFile journal_of(const std::filesystem::path& directory) {
+    constexpr std::size_t header_bytes = 28, frame_header_bytes = 24;
+    JournalFile found;
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+        if (entry.path().extension() != ".journal") continue;
+        const auto bytes = read_file(entry.path());
+        std::size_t used = header_bytes;
+        const auto journal = number_at<std::uint64_t>(bytes, 8);
+        for (auto frame = number_at<std::uint64_t>(bytes, 16); number_at<std::uint64_t>(bytes, used + 8) == frame &&
+                                                               number_at<std::uint64_t>(bytes, used + 16) == journal;
+             ++frame)
+            used += frame_header_bytes + number_at<std::uint32_t>(bytes, used + 4);
+        if (used > found.used) found = {entry.path(), used};
+    }
+    return found;
 }
 
 inline std::vector<std::filesystem::path> tables_of(const std::filesystem::path& directory) {
@@ -45,30 +68,30 @@ inline void flip_bit(const std::filesystem::path& path, std::mt19937_64& random,
     write_file(path, bytes);
 }
 
-enum class WalHarm { flip, zero_page, truncate, garbage_tail };
+enum class JournalHarm { flip, zero_page, truncate, garbage_tail };
 
-// Of a file that is not empty.
-inline void damage(const std::filesystem::path& wal, WalHarm harm, std::mt19937_64& random) {
-    std::string bytes = read_file(wal);
-    const std::size_t whole = bytes.size();
+inline void damage(const JournalFile& journal, JournalHarm harm, std::mt19937_64& random) {
+    std::string bytes = read_file(journal.path);
     switch (harm) {
-        case WalHarm::flip:
-            bytes[random() % whole] ^= static_cast<char>(1 << random() % 8);
+        case JournalHarm::flip:
+            bytes[random() % journal.used] ^= static_cast<char>(1 << random() % 8);
             break;
-        case WalHarm::zero_page: {
-            const std::size_t page = random() % std::max<std::size_t>(whole / 4096, 1) * 4096;
+        case JournalHarm::zero_page: {
+            const std::size_t page = random() % ((journal.used + 4095) / 4096) * 4096;
             std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(page),
-                      bytes.begin() + static_cast<std::ptrdiff_t>(std::min(page + 4096, whole)), '\0');
+                      bytes.begin() + static_cast<std::ptrdiff_t>(std::min(page + 4096, bytes.size())), '\0');
             break;
         }
-        case WalHarm::truncate:
-            bytes.resize(random() % whole);
+        case JournalHarm::truncate:
+            bytes.resize(random() % journal.used);
             break;
-        case WalHarm::garbage_tail:
-            for (std::uint64_t i = 1 + random() % 4000; i > 0; --i) bytes += static_cast<char>(random());
+        case JournalHarm::garbage_tail:
+            bytes.resize(std::max(bytes.size(), journal.used + 4000));
+            for (std::uint64_t i = 1 + random() % 4000; i > 0; --i)
+                bytes[journal.used + i - 1] = static_cast<char>(random());
             break;
     }
-    write_file(wal, bytes);
+    write_file(journal.path, bytes);
 }
 
 }  // namespace annal::testing

@@ -106,7 +106,8 @@ int main(int argc, char** argv) {
     options.directory = argv[2];
     options.create_if_missing = command != "check";
     if (command == "fill") options.disk_free_bytes_min = 0;
-    options.stream_rows_max = 16;  // So that rows of streams are written now and then.
+    options.stream_rows_max = 16;                                   // So that rows of streams are written now and then,
+    if (command == "append") options.journal_bytes_max = 32 << 10;  // and the next journal is begun.
     auto log = EventLog::open(options);
     if (!log) return say_error(log.error());
     if (command == "append" && argc == 5)

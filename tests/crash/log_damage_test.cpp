@@ -1,4 +1,4 @@
-// Damage to the write-ahead log; ANNAL_TRIALS scales the 240 trials. Damaged stores are opened by another process:
+// Damage to the log's journal; ANNAL_TRIALS scales the 240 trials. Damaged stores are opened by another process:
 // a RocksDB built with assertions may abort on them.
 #include "child_process.h"
 #include "damage.h"
@@ -31,14 +31,15 @@ class CrashedLog {
             REQUIRE(append(*log, {{memory_number(i % 40), std::to_string(i) + std::string(i * 31 % 700, 'x')}}));
         fs::copy(options.directory, image());
         REQUIRE(append(*log, {{memory_number(1), "never acknowledged, for all the witness knows"}}));
-        longer_wal_ = read_file(wal_of(options.directory));
+        const auto journal = journal_of(options.directory);
+        longer_ = read_file(journal.path).substr(0, journal.used);
     }
     fs::path image() const { return dir_.path() / "image"; }
-    const std::string& longer_wal() const { return longer_wal_; }
+    const std::string& longer_journal() const { return longer_; }
 
  private:
     TempDir dir_;
-    std::string longer_wal_;
+    std::string longer_;
 };
 
 const CrashedLog& crashed_log() {
@@ -48,10 +49,12 @@ const CrashedLog& crashed_log() {
 
 // The live log's last write, cut short: of an append that nobody was told of.
 void tear_tail(const fs::path& directory, std::mt19937_64& random) {
-    const auto path = wal_of(directory);
-    const auto whole = fs::file_size(path);
-    const std::string& longer = crashed_log().longer_wal();
-    write_file(path, longer.substr(0, whole + 1 + random() % (longer.size() - whole - 1)));
+    const auto [path, used] = journal_of(directory);
+    const std::string& longer = crashed_log().longer_journal();
+    auto bytes = read_file(path);
+    const auto end = used + 1 + random() % (longer.size() - used - 1);
+    bytes.replace(used, end - used, longer, used, end - used);
+    write_file(path, bytes);
 }
 
 struct Answer {
@@ -66,8 +69,8 @@ Answer check(const fs::path& directory) {
 }
 
 using Inflict = std::function<void(const fs::path& directory, std::mt19937_64& random)>;
-Inflict damage_wal(WalHarm harm) {
-    return [harm](const fs::path& directory, std::mt19937_64& random) { damage(wal_of(directory), harm, random); };
+Inflict damage_journal(JournalHarm harm) {
+    return [harm](const fs::path& directory, std::mt19937_64& random) { damage(journal_of(directory), harm, random); };
 }
 
 // How many of `count` damaged copies were refused; each is refused with the figures, or opened with every event.
@@ -102,9 +105,9 @@ TEST_CASE("damage to acknowledged events is refused with what is known, never op
     INFO("ANNAL_SEED=" << seed);
     std::mt19937_64 random(seed);
     const int each = std::max(1, trials(trials_default) / 5);
-    CHECK(count_refused(damage_wal(WalHarm::flip), each, random) == each);
-    CHECK(count_refused(damage_wal(WalHarm::zero_page), each, random) == each);
-    CHECK(count_refused(damage_wal(WalHarm::truncate), each, random) == each);
+    CHECK(count_refused(damage_journal(JournalHarm::flip), each, random) == each);
+    CHECK(count_refused(damage_journal(JournalHarm::zero_page), each, random) == each);
+    CHECK(count_refused(damage_journal(JournalHarm::truncate), each, random) == each);
 }
 
 TEST_CASE("a torn tail that nobody was promised does not keep a log from opening", "[crash][damage]") {
@@ -112,7 +115,7 @@ TEST_CASE("a torn tail that nobody was promised does not keep a log from opening
     INFO("ANNAL_SEED=" << seed);
     std::mt19937_64 random(seed);
     const int each = std::max(1, trials(trials_default) / 5);
-    CHECK(count_refused(damage_wal(WalHarm::garbage_tail), each, random) == 0);
+    CHECK(count_refused(damage_journal(JournalHarm::garbage_tail), each, random) == 0);
     CHECK(count_refused(tear_tail, each, random) == 0);
 }
 
@@ -126,9 +129,9 @@ TEST_CASE("a log whose files or witness are gone or damaged is refused, or said 
     fs::remove(no_current / "CURRENT");
     CHECK(check(no_current).line == "error data_loss unknown " + std::to_string(events));
 
-    const auto no_wal = copy("b");
-    fs::remove(wal_of(no_wal));
-    CHECK(check(no_wal).line.rfind("error data_loss", 0) == 0);
+    const auto no_journal = copy("b");
+    fs::remove(journal_of(no_journal).path);
+    CHECK(check(no_journal).line.rfind("error data_loss", 0) == 0);
 
     const auto bad_witness = copy("c");
     write_file(bad_witness / "witness", std::string(5000, 'x'));

@@ -267,12 +267,12 @@ void Soak::copy_for_damage() {
 // A damaged log is refused at the open, or has all that was promised; a damaged table is found by a read of all.
 void Soak::damage_copy(Engine& engine) {
     if (copy_.empty()) return;
-    const auto wal = wal_of(copy_ / "log");
+    const auto journal = journal_of(copy_ / "log");
     const auto tables = tables_of(copy_ / "log");
-    const bool in_wal = tables.empty() || random_() % 3 != 0;
-    if (in_wal && (wal.empty() || fs::file_size(wal) == 0)) return;
-    if (in_wal)
-        damage(wal, static_cast<WalHarm>(random_() % 4), random_);
+    const bool in_journal = tables.empty() || random_() % 3 != 0;
+    if (in_journal && journal.path.empty()) return;
+    if (in_journal)
+        damage(journal, static_cast<JournalHarm>(random_() % 4), random_);
     else
         flip_bit(tables[random_() % tables.size()], random_, 64);  // In its last bytes not every bit says something.
     const auto promised = oracle_->synced();
@@ -281,7 +281,7 @@ void Soak::damage_copy(Engine& engine) {
         {ANNAL_ENGINE_CHILD, "check", copy_, key_.empty() ? "-" : key_.string(), std::to_string(promised.value)});
     const auto line = child.read_line().value_or("nothing");
     const int ended = child.wait();
-    const std::string what = in_wal ? "damaged write-ahead logs" : "damaged tables";
+    const std::string what = in_journal ? "damaged journals" : "damaged tables";
     count(what + " opened by another process");
     if (ended >= 1000) note(what, {"the process that opened one ended with " + std::to_string(ended)});
     unsigned long long head = 0;
@@ -289,13 +289,13 @@ void Soak::damage_copy(Engine& engine) {
     if (std::sscanf(line.c_str(), "ok %llu %64s", &head, opened_root) == 2) {
         if (head < promised.value || !root || opened_root != to_hex(*root))
             note(what, {"opened, and all was said to be well: " + line});
-        else if (in_wal)
+        else if (in_journal)
             count(what + ": nothing promised was hit, opened whole");
         else
             note(what, {"not found"});
     } else if (line.rfind("error data_loss", 0) == 0) {
         count(what + ": refused");
-    } else if (line.rfind("found ", 0) == 0 && !in_wal) {
+    } else if (line.rfind("found ", 0) == 0 && !in_journal) {
         count(what + ": found by verify");
     } else {
         note(what, {line});

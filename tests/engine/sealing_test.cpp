@@ -52,7 +52,7 @@ TEST_CASE("what a user's memory says, and why, is in no file of the log; all rea
 
     const auto proof = store->prove_inclusion(Seq{1}, store->head());
     CHECK(proof);
-    // The write-ahead log is not compressed.
+    // The journal is not compressed.
     for (const char* part : {"content", "tag", "metadata", "condition", "actor", "source", "reason", "batch"})
         CHECK(any_file_holds(store.path() / "log", std::string("plainly ") + part));
     CHECK_FALSE(any_file_holds(store.path() / "log", "secretive"));

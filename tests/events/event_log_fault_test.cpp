@@ -29,7 +29,8 @@ struct World {  // A log on a file system that can fail, and what its callers we
         options.directory = directory;
         options.env = env.get();
         options.disk_free_bytes_min = 0;
-        options.stream_rows_max = 16;  // So that rows of streams are written now and then.
+        options.stream_rows_max = 16;         // So that rows of streams are written now and then,
+        options.journal_bytes_max = 8 << 10;  // and the next journal is begun.
         return EventLog::open(options);
     }
 

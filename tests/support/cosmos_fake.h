@@ -4,9 +4,10 @@
 #pragma once
 
 #include "http_fake.h"
-#include "stopped_clock.h"
 
 #include "events/base64.h"
+
+#include <annal/timestamp.h>
 
 #include <openssl/hmac.h>
 #include <nlohmann/json.hpp>
@@ -39,10 +40,10 @@ enum class CosmosFault {
 class CosmosFake {
  public:
     // The clock is the one that the client's requests are dated by; nothing else moves it.
-    explicit CosmosFake(StoppedClock& clock, HttpFake::Over over = HttpFake::Over::plain)
+    explicit CosmosFake(Clock& clock, HttpFake::Over over = HttpFake::Over::plain)
         : clock_(clock), server_([this](const FakeRequest& request) { return answer(request); }, over) {}
 
-    std::string url() const { return server_.url("localhost") + "/"; }
+    std::string url(std::string_view host = "localhost") const { return server_.url(host) + "/"; }
     const std::string& ca_file() const { return server_.ca_file(); }
     static std::string key() { return to_base64(key_bytes()); }
 
@@ -133,6 +134,11 @@ class CosmosFake {
     static FakeAnswer failure(int status, const std::string& code) {
         return {.status = status, .body = Json{{"code", code}, {"message", "as " + code}}.dump()};
     }
+    static FakeAnswer throttled() {
+        auto answer = failure(429, "TooManyRequests");
+        answer.headers.emplace_back("x-ms-retry-after-ms", "300");
+        return answer;
+    }
     FakeAnswer refusal(int status, const std::string& code) {
         ++counts_.refused;
         return failure(status, code);
@@ -152,7 +158,7 @@ class CosmosFake {
         switch (fault) {
             case CosmosFault::throttle:
                 not_before_ = {clock_.now().us + 300'000};
-                return {.status = 429, .headers = {{"x-ms-retry-after-ms", "300"}}};
+                return throttled();
             case CosmosFault::retry_with:
                 return failure(449, "RetryWith");
             case CosmosFault::timeout:
@@ -174,7 +180,12 @@ class CosmosFake {
             case CosmosFault::drop_after:
                 break;
         }
-        auto done = serve(request);
+        FakeAnswer done;
+        try {
+            done = serve(request);
+        } catch (const Json::exception&) {
+            done = refusal(400, "BadRequest");
+        }
         if (fault == CosmosFault::drop_after) done.fault = Fault::drop;
         return done;
     }
@@ -187,7 +198,8 @@ class CosmosFake {
             parts.push_back(unescaped(rest.substr(1, slash == std::string::npos ? slash : slash - 1)));
             rest = slash == std::string::npos ? "" : rest.substr(slash);
         }
-        if (parts.empty() || parts[0] != "dbs" || request.header("x-ms-version").empty() ||
+        const bool account = parts.size() == 1 && parts[0].empty();
+        if ((!account && (parts.empty() || parts[0] != "dbs")) || request.header("x-ms-version").empty() ||
             request.header("x-ms-date").empty())
             return refusal(400, "BadRequest");
         // A feed is signed by its parent, an item by itself.
@@ -199,12 +211,30 @@ class CosmosFake {
             ++counts_.unsigned_requests;
             return failure(401, "Unauthorized");
         }
+        if (account) return describe_account(request);
         if (parts.size() == 1) return make_database(request);
         if (databases_.count(parts[1]) == 0) return failure(404, "NotFound");
+        if (parts.size() == 2)
+            return request.method == "GET" ? success(200, {{"id", parts[1]}}) : refusal(400, "BadRequest");
         if (parts.size() == 3) return make_container(request);
         const auto container = containers_.find(parts.size() > 3 ? parts[3] : "");
-        if (container == containers_.end() || parts.size() < 5) return failure(404, "NotFound");
+        if (container == containers_.end()) return failure(404, "NotFound");
+        if (parts.size() == 4)
+            return request.method == "GET" ? success(200, container->second.definition) : refusal(400, "BadRequest");
+        if (parts[4] != "docs" || parts.size() > 6) return refusal(400, "BadRequest");
         return documents(request, container->second, parts.size() > 5 ? parts[5] : "");
+    }
+
+    // Where an account is: what clients other than ours ask first.
+    FakeAnswer describe_account(const FakeRequest& request) {
+        if (request.method != "GET") return refusal(400, "BadRequest");
+        const Json here =
+            Json::array({{{"name", "here"}, {"databaseAccountEndpoint", "http://" + request.header("host") + "/"}}});
+        return success(200, {{"id", "fake"},
+                             {"writableLocations", here},
+                             {"readableLocations", here},
+                             {"enableMultipleWriteLocations", false},
+                             {"userConsistencyPolicy", {{"defaultConsistencyLevel", "Session"}}}});
     }
 
     FakeAnswer make_database(const FakeRequest& request) {
@@ -239,12 +269,33 @@ class CosmosFake {
             return found == partition.end() ? failure(404, "NotFound")
                                             : success(200, found->second.body, found->second.etag);
         }
+        if (request.method == "PUT" && !id.empty()) return write(request, "Replace", id, container, partition, name);
+        if (request.method == "DELETE" && !id.empty()) return write(request, "Delete", id, container, partition, name);
         if (request.method != "POST" || !id.empty()) return refusal(400, "BadRequest");
         if (request.header("x-ms-documentdb-isquery") == "true") return query(request, partition);
         if (request.header("x-ms-cosmos-is-batch-request") == "true" &&
             request.header("x-ms-cosmos-batch-atomic") == "true")
             return batch(request, container, partition, name);
-        return refusal(400, "BadRequest");
+        const auto body = Json::parse(request.body, nullptr, false);
+        if (!body.is_object() || !body.contains("id")) return refusal(400, "BadRequest");
+        return write(request, request.header("x-ms-documentdb-is-upsert") == "true" ? "Upsert" : "Create", body["id"],
+                     container, partition, name);
+    }
+
+    // A request of one operation.
+    FakeAnswer write(const FakeRequest& request, const std::string& type, const std::string& id,
+                     const Container& container, Partition& partition, const std::string& name) {
+        Json operation{{"operationType", type}, {"id", id}};
+        if (type != "Delete") operation["resourceBody"] = Json::parse(request.body, nullptr, false);
+        if (const auto etag = request.header("if-match"); !etag.empty()) operation["ifMatch"] = etag;
+        const int status = apply(operation, container, partition, name);
+        static const std::map<int, std::string> codes{
+            {400, "BadRequest"}, {404, "NotFound"}, {409, "Conflict"}, {412, "PreconditionFailed"}};
+        if (status == 400) return refusal(400, "BadRequest");
+        if (status >= 300) return failure(status, codes.at(status));
+        if (status == 204) return {.status = 204, .headers = {{"x-ms-request-charge", "1.25"}}};
+        const auto& document = partition.at(id);
+        return success(status, document.body, document.etag);
     }
 
     FakeAnswer batch(const FakeRequest& request, const Container& container, Partition& partition,
@@ -265,7 +316,10 @@ class CosmosFake {
                 return {.status = 207, .body = results.dump()};
             }
             results.push_back({{"statusCode", status}, {"requestCharge", 1.25}});
-            if (status != 204) results.back()["eTag"] = changed.at(id_of(operation)).etag;
+            if (status == 204) continue;
+            const auto& document = changed.at(id_of(operation));
+            results.back()["eTag"] = document.etag;
+            if (request.header("prefer") != "return=minimal") results.back()["resourceBody"] = document.body;
         }
         partition = std::move(changed);
         ++counts_.batches;
@@ -312,7 +366,7 @@ class CosmosFake {
         if (request.header("content-type") != "application/query+json") return refusal(400, "BadRequest");
         const auto body = Json::parse(request.body);
         std::map<std::string, Json> parameters;
-        for (const auto& one : body.at("parameters")) parameters[one.at("name")] = one.at("value");
+        for (const auto& one : body.value("parameters", Json::array())) parameters[one.at("name")] = one.at("value");
         const std::string text = body.at("query");
         std::smatch parts;
         static const std::regex whole(R"(SELECT (\*|c\.\w+) FROM c(?: WHERE (.*?))?(?: ORDER BY c\.(\w+))?)");
@@ -360,7 +414,7 @@ class CosmosFake {
         return Json::json_pointer(path);
     }
 
-    StoppedClock& clock_;
+    Clock& clock_;
     mutable std::mutex mutex_;
     std::function<CosmosFault(int)> chooser_;
     int requests_ = 0;

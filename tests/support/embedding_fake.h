@@ -94,18 +94,25 @@ class EmbeddingFake {
             faults_.pop_front();
             return fault;
         }
-        if (!token_.empty() && request.header("authorization") != "Bearer " + token_)
-            return {.status = 401, .body = R"({"error":{"message":"no"}})"};
+        if (!token_.empty() && request.header("authorization") != "Bearer " + token_) return failure(401, "no");
         const bool ollama = speaks_ == Speaks::ollama;
         if (request.method == "GET" && request.target == "/v1/models" && !ollama)
             return {.body = R"({"object":"list","data":[{"id":"tiny"}]})"};
         if (request.method != "POST" || request.header("content-type") != "application/json") return {.status = 404};
         const auto body = Json::parse(request.body);
-        if (body.at("model") != "tiny") return {.status = 404, .body = R"({"error":"model not found"})"};
+        if (body.at("model") != "tiny") return failure(404, "model not found");
         if (ollama && request.target == "/api/show") return {.body = R"({"details":{}})"};
         if (request.target != (ollama ? "/api/embed" : "/v1/embeddings")) return {.status = 404};
         if (ollama && body.at("truncate") != false) return {.status = 400};
         return embed(body);
+    }
+
+    FakeAnswer failure(int status, const std::string& message) const {
+        const Json error =
+            speaks_ == Speaks::ollama
+                ? Json(message)
+                : Json{{"message", message}, {"type", "invalid_request_error"}, {"param", nullptr}, {"code", nullptr}};
+        return {.status = status, .body = Json{{"error", error}}.dump()};
     }
 
     FakeAnswer embed(const Json& body) {

@@ -242,13 +242,21 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
     static std::string remains(const File& file, std::mt19937_64& random) {
         if (file.in_place) {
             std::string bytes = file.synced_bytes;
-            std::size_t kept = random() % (file.writes.size() + 1);
-            for (std::size_t i = 0; i <= kept && i < file.writes.size(); ++i) {
-                const auto& [at, written] = file.writes[i];
-                const std::size_t size =
-                    i < kept ? written.size() : random() % written.size();  // The last one is torn.
-                overlay(bytes, at, std::string_view(written).substr(0, size));
+            if (random() % 2 == 0) {  // In the order they were written; the last one is torn.
+                const std::size_t kept = random() % (file.writes.size() + 1);
+                for (std::size_t i = 0; i <= kept && i < file.writes.size(); ++i) {
+                    const auto& [at, written] = file.writes[i];
+                    const std::size_t size = i < kept ? written.size() : random() % written.size();
+                    overlay(bytes, at, std::string_view(written).substr(0, size));
+                }
+                return bytes;
             }
+            for (const auto& [at, written] : file.writes)  // Sector by sector, in any order.
+                for (std::uint64_t from = at; from < at + written.size();) {
+                    const auto to = std::min<std::uint64_t>((from / 512 + 1) * 512, at + written.size());
+                    if (random() % 2 == 0) overlay(bytes, from, std::string_view(written).substr(from - at, to - from));
+                    from = to;
+                }
             return bytes;
         }
         std::string bytes = bytes_of(file);

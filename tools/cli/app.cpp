@@ -33,6 +33,13 @@ void add_global_flags(CLI::App& app, Context& context) {
     app.add_option("--root-key-file", context.root_key_file,
                    "The root key of what is sealed, outside of the store; or ANNAL_ROOT_KEY holds it")
         ->envname("ANNAL_ROOT_KEY_FILE");
+    app.add_option(
+           "--read-from", context.read_from,
+           "search, get and list in this PostgreSQL instead of the store: a sink's name, or a connection string")
+        ->envname("ANNAL_READ_FROM");
+    app.add_option("--read-schema", context.read_schema, "... in this schema");
+    app.add_option("--read-prefix", context.read_prefix, "... in the tables whose names begin so");
+    app.add_option("--read-store-id", context.read_store_id, "... only if it was synced from this store");
     app.add_option("--wait", context.wait_s, "Seconds a read waits to see all that was written")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 86400.0));
@@ -72,6 +79,15 @@ int parse_and_run(int argc, char** argv) {
         return argument == "--store" || argument.starts_with("--store=");
     });
     context.project_given = app.get_option("--project")->count() != 0;
+    const bool reads_there = app.got_subcommand("search") || app.got_subcommand("get") || app.got_subcommand("list");
+    const bool read_from_given = std::any_of(argv, argv + argc, [](std::string_view argument) {
+        return argument == "--read-from" || argument.starts_with("--read-from=");
+    });
+    if (read_from_given && !reads_there)
+        return fail({ErrorCode::invalid_argument,
+                     "only search, get and list read from a sink: --read-from is for them",
+                     {{"field", "--read-from"}}},
+                    context.json);
     auto code = context.action();
     if (code && !std::cout.flush()) code = Error{ErrorCode::unavailable, "the output cannot be written", {}};
     return code ? *code : fail(code.error(), context.json);

@@ -3,8 +3,12 @@
 #include "exit_code.h"
 #include "print.h"
 
+#include "adapters/outbound/postgres_memories.h"
+#include "adapters/outbound/sink_config.h"
+
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -23,11 +27,42 @@ Result<std::unique_ptr<Engine>> Context::open_to_write() const {
     return open({.directory = store, .create_if_missing = true, .embedder = {}, .on_message = {}});
 }
 
+Result<std::shared_ptr<Embedder>> Context::make_embedder() const {
+    if (embedder == "hashing") return std::shared_ptr<Embedder>(make_hashing_embedder());
+    if (embedder == "none") return std::shared_ptr<Embedder>();
+    return Error{ErrorCode::invalid_argument, "--embedder must be none or hashing", {{"field", "--embedder"}}};
+}
+
+Result<std::unique_ptr<PostgresMemories>> Context::open_read_from() const {
+    if (read_from.empty()) return std::unique_ptr<PostgresMemories>();
+    PostgresMemoriesOptions options;
+    if (read_from.find('=') != std::string::npos || read_from.find("://") != std::string::npos) {
+        options.postgres.connection = read_from;
+    } else {
+        const auto sinks = load_sinks(store);
+        if (!sinks) return sinks.error();
+        const auto sink = std::ranges::find(*sinks, read_from, &SinkConfig::name);
+        if (sink == sinks->end())
+            return Error{ErrorCode::not_found,
+                         "the store has no sink of that name: --read-from takes one, or a connection string",
+                         {{"field", "--read-from"}}};
+        auto postgres = postgres_options(*sink);
+        if (!postgres) return postgres.error();
+        options.postgres = std::move(*postgres);
+    }
+    if (!read_schema.empty()) options.postgres.schema = read_schema;
+    if (!read_prefix.empty()) options.postgres.prefix = read_prefix;
+    options.store_id = read_store_id;
+    auto made = make_embedder();
+    if (!made) return made.error();
+    options.embedder = std::move(*made);
+    return PostgresMemories::open(std::move(options));
+}
+
 Result<std::unique_ptr<Engine>> Context::open(EngineOptions options) const {
-    if (embedder == "hashing")
-        options.embedder = make_hashing_embedder();
-    else if (embedder != "none")
-        return Error{ErrorCode::invalid_argument, "--embedder must be none or hashing", {{"field", "--embedder"}}};
+    auto made = make_embedder();
+    if (!made) return made.error();
+    options.embedder = std::move(*made);
     options.root_key_file = root_key_file;
     options.root_key_variable = root_key_variable;
     options.on_message = [as_json = json](std::string_view level, std::string_view message) {

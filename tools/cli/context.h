@@ -14,6 +14,10 @@ namespace CLI {
 class App;
 }
 
+namespace annal {
+class PostgresMemories;
+}
+
 namespace annal::cli {
 
 struct Context {
@@ -23,6 +27,11 @@ struct Context {
     std::string embedder = "none";
     std::string root_key_file;
     double wait_s = 60;
+    // Where search, get and list read instead of in the store: a sink's name or a DSN; and what is to be there.
+    std::string read_from;
+    std::string read_schema;
+    std::string read_prefix;
+    std::string read_store_id;
     bool json = false;
     bool store_given = false;  // On the command line, not by the environment or default.
     bool project_given = false;
@@ -34,6 +43,10 @@ struct Context {
     Result<std::unique_ptr<Engine>> open_to_read() const;
     Result<std::unique_ptr<Engine>> open_to_write() const;
     Result<std::unique_ptr<Engine>> open(EngineOptions options) const;
+
+    // What --read-from says, without connecting. Null: nothing.
+    Result<std::unique_ptr<PostgresMemories>> open_read_from() const;
+    Result<std::shared_ptr<Embedder>> make_embedder() const;
 
     // Of a segment or a directory of them; with the keystore of --store when that was given.
     Result<std::vector<SegmentReport>> read_archive(const std::string& path, const std::string& key, Seq after,

@@ -1,8 +1,10 @@
 // search, get, list, history, explain, diff. Each sees all that was acknowledged before it started, unless --min-seq or
-// --as-of says otherwise.
+// --as-of says otherwise. With --read-from the first three see what a sink has, and wait for --min-seq alone.
 #include "context.h"
 #include "options.h"
 #include "print.h"
+
+#include "adapters/outbound/postgres_memories.h"
 
 #include <nlohmann/json.hpp>
 
@@ -20,7 +22,14 @@ struct ReadFlags {
         command.add_option("--as-of", as_of, "As it was after the event of this seq, or at this RFC 3339 time");
     }
     Result<ReadOptions> options(const Context& context, const Engine& engine) const {
-        auto options = context.read_options(engine, min_seq);
+        return with_moment(context.read_options(engine, min_seq));
+    }
+    Result<ReadOptions> options(const Context& context) const {  // Of a sink, whose head nobody knows.
+        return with_moment({.min_seq = Seq{min_seq}, .wait_max = context.wait_max()});
+    }
+
+ private:
+    Result<ReadOptions> with_moment(ReadOptions options) const {
         if (as_of.empty()) return options;
         const auto moment = moment_of("--as-of", as_of);
         if (!moment) return moment.error();
@@ -42,6 +51,24 @@ struct SearchFlags {
     bool explain = false;
     FilterFlags filter;
 };
+
+// Reads in what --read-from names, or else in the store: calls read(there, options), `there` being either.
+template <class Read>
+auto read_in(const Context& context, const ReadFlags& flags, Read&& read)
+    -> decltype(read(std::declval<PostgresMemories&>(), ReadOptions{})) {
+    const auto far = context.open_read_from();
+    if (!far) return far.error();
+    if (*far) {
+        const auto options = flags.options(context);
+        if (!options) return options.error();
+        return read(**far, *options);
+    }
+    const auto engine = context.open_to_read();
+    if (!engine) return engine.error();
+    const auto options = flags.options(context, **engine);
+    if (!options) return options.error();
+    return read(**engine, *options);
+}
 
 Result<SearchRequest> request_of(const SearchFlags& flags, const Scope& scope) {
     SearchRequest request;
@@ -82,19 +109,18 @@ void add_search(CLI::App& app, Context& context) {
   annal search "refund policy" --project shop --kind domain_knowledge --claim verified --explain
   annal search deploy --project shop --session s12 --since 2026-03-01T00:00:00Z --where env=production --limit 5
   annal search "refund policy" --project shop --as-of 4711
-  annal search "refund policy" --project shop --agent support --run-id run-42)");
+  annal search "refund policy" --project shop --agent support --run-id run-42
+  ANNAL_READ_FROM='host=db dbname=shop' annal search "refund policy" --project shop    (no store here))");
     command->callback([flags, &context] {
         context.action = [flags, &context]() -> Result<int> {
             auto request = request_of(*flags, context.scope);
             if (!request) return request.error();
-            auto engine = context.open_to_read();
-            if (!engine) return engine.error();
-            const auto read = flags->read.options(context, **engine);
-            if (!read) return read.error();
-            request->min_seq = read->min_seq;
-            request->wait_max = read->wait_max;
-            request->as_of = read->as_of;
-            const auto answer = (*engine)->search(*request);
+            const auto answer = read_in(context, flags->read, [&](auto& there, const ReadOptions& read) {
+                request->min_seq = read.min_seq;
+                request->wait_max = read.wait_max;
+                request->as_of = read.as_of;
+                return there.search(*request);
+            });
             if (!answer) return answer.error();
             return finish(context.json ? Context::print(to_json(*answer))
                                        : Context::write(describe(*answer, flags->explain)));
@@ -121,11 +147,9 @@ void add_get(CLI::App& app, Context& context) {
         context.action = [flags, &context]() -> Result<int> {
             const auto id = parse_memory_id(flags->id);
             if (!id) return id.error();
-            auto engine = context.open_to_read();
-            if (!engine) return engine.error();
-            const auto read = flags->read.options(context, **engine);
-            if (!read) return read.error();
-            const auto memory = (*engine)->get(context.scope, *id, *read, flags->forgotten);
+            const auto memory = read_in(context, flags->read, [&](auto& there, const ReadOptions& read) {
+                return there.get(context.scope, *id, read, flags->forgotten);
+            });
             if (!memory) return memory.error();
             return finish(context.json ? Context::print(to_json(*memory)) : Context::write(describe(*memory)));
         };
@@ -178,12 +202,10 @@ void add_list_command(CLI::App& app, Context& context) {
         context.action = [flags, &context]() -> Result<int> {
             auto request = request_of(*flags, context.scope);
             if (!request) return request.error();
-            auto engine = context.open_to_read();
-            if (!engine) return engine.error();
-            const auto read = flags->read.options(context, **engine);
-            if (!read) return read.error();
-            request->read = *read;
-            const auto answer = (*engine)->list(*request);
+            const auto answer = read_in(context, flags->read, [&](auto& there, const ReadOptions& read) {
+                request->read = read;
+                return there.list(*request);
+            });
             if (!answer) return answer.error();
             if (context.json) return finish(Context::print(to_json(*answer)));
             std::string text = describe(answer->memories);

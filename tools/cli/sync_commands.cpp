@@ -72,11 +72,14 @@ Status change_sink(const Context& context, const std::string& name,
 }
 
 Json to_json(const SinkConfig& config) {
-    return {{"name", config.name},
-            {"type", config.type},
-            {"place", shown_place(config)},
-            {"events", config.keeps_events},
-            {"paused", config.paused}};
+    Json json{{"name", config.name},
+              {"type", config.type},
+              {"place", shown_place(config)},
+              {"events", config.keeps_events},
+              {"paused", config.paused}};
+    if (!config.schema.empty()) json["schema"] = config.schema;
+    if (!config.prefix.empty()) json["prefix"] = config.prefix;
+    return json;
 }
 
 Status say(const Context& context, const SinkConfig& config, std::string_view done) {
@@ -119,6 +122,8 @@ void add_add(CLI::App& sync, Context& context) {
     dsn->excludes(variable, file);
     variable->excludes(file);
     command->add_flag("--events", config->keeps_events, "The events, too, beside the memories, if the type keeps them");
+    command->add_option("--schema", config->schema, "Of a PostgreSQL: the schema for its tables; annal when left out");
+    command->add_option("--prefix", config->prefix, "Of a PostgreSQL: what its tables' names begin with");
     command->footer(
         R"(Nothing is connected to: `annal sync run` does that, and makes what is missing there. A password is best kept out of
 the store: name a variable or a file.

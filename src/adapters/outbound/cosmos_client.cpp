@@ -215,6 +215,7 @@ Result<std::vector<std::string>> CosmosClient::batch(std::string_view container,
         {.method = "POST",
          .headers = {partition_header(partition),
                      {"content-type", "application/json"},
+                     {"prefer", "return=minimal"},  // No document comes back.
                      {"x-ms-cosmos-is-batch-request", "true"},
                      {"x-ms-cosmos-batch-atomic", "true"}},
          .body = std::move(body)},

@@ -17,8 +17,11 @@ namespace {
 
 constexpr std::int64_t postgres_epoch_us = 946'684'800'000'000;  // 2000-01-01
 constexpr std::uint32_t text_oid = 25;                           // Of pg_type, which never change.
+constexpr std::uint32_t bigint_oid = 20;
 constexpr std::uint32_t real_oid = 700;
+constexpr std::uint32_t double_oid = 701;
 constexpr std::uint32_t uuid_oid = 2950;
+constexpr std::uint32_t positions_max = 255;  // Of a lexeme in a tsvector.
 
 template <class Number>
 void put_big_endian(std::string& to, Number number) {
@@ -75,6 +78,8 @@ Error to_error(std::string_view state) {
     }
     error.message = "PostgreSQL: " + error.message + " (SQLSTATE " + std::string(state) + ")";
     error.details["sqlstate"] = state;
+    if (state.starts_with("22") || state.starts_with("23") || state.starts_with("54"))
+        error.details["refused"] = "true";
     return error;
 }
 
@@ -142,6 +147,12 @@ PostgresParams& PostgresParams::json(std::string_view value) {
 PostgresParams& PostgresParams::boolean(bool value) {
     return text(value ? std::string_view("\1", 1) : std::string_view("\0", 1));
 }
+PostgresParams& PostgresParams::int16(std::int16_t value) {
+    const auto at = bytes_.size();
+    put_big_endian(bytes_, static_cast<std::uint16_t>(value));
+    end(at);
+    return *this;
+}
 PostgresParams& PostgresParams::int32(std::int32_t value) {
     const auto at = bytes_.size();
     put_big_endian(bytes_, static_cast<std::uint32_t>(value));
@@ -190,6 +201,38 @@ PostgresParams& PostgresParams::uuids(std::span<const MemoryId> values) {
     for (const auto& value : values) {
         put_big_endian(bytes_, std::uint32_t{16});
         bytes_.append(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
+    }
+    end(at);
+    return *this;
+}
+PostgresParams& PostgresParams::int64s(std::span<const std::int64_t> values) {
+    const auto at = bytes_.size();
+    array_head(values.size(), bigint_oid);
+    for (const auto value : values) {
+        put_big_endian(bytes_, std::uint32_t{8});
+        put_big_endian(bytes_, static_cast<std::uint64_t>(value));
+    }
+    end(at);
+    return *this;
+}
+PostgresParams& PostgresParams::float64s(std::span<const double> values) {
+    const auto at = bytes_.size();
+    array_head(values.size(), double_oid);
+    for (const auto value : values) {
+        put_big_endian(bytes_, std::uint32_t{8});
+        put_big_endian(bytes_, std::bit_cast<std::uint64_t>(value));
+    }
+    end(at);
+    return *this;
+}
+PostgresParams& PostgresParams::lexemes(const std::map<std::string, std::uint32_t>& counts) {
+    const auto at = bytes_.size();
+    put_big_endian(bytes_, static_cast<std::uint32_t>(counts.size()));
+    for (const auto& [lexeme, count] : counts) {
+        bytes_.append(lexeme).push_back('\0');
+        const auto positions = static_cast<std::uint16_t>(std::min(count, positions_max));
+        put_big_endian(bytes_, positions);
+        for (std::uint16_t position = 1; position <= positions; ++position) put_big_endian(bytes_, position);
     }
     end(at);
     return *this;
@@ -352,6 +395,24 @@ std::vector<float> PostgresReader::reals() {
     };
     if (bytes && !visit_array(*bytes, take)) ok_ = false;
     return values;
+}
+std::vector<std::pair<std::string, std::uint32_t>> PostgresReader::lexemes() {
+    std::vector<std::pair<std::string, std::uint32_t>> lexemes;
+    const auto value = next();
+    if (!value) return lexemes;
+    auto bytes = *value;
+    auto count = bytes.size() < 4 ? -1 : get_big_endian(bytes.substr(0, 4));
+    if (count >= 0) bytes.remove_prefix(4);
+    for (; count > 0; --count) {
+        const auto size = bytes.find('\0');
+        if (size == std::string_view::npos || bytes.size() - size < 3) break;
+        const auto positions = static_cast<std::size_t>(get_big_endian(bytes.substr(size + 1, 2)) & 0xffff);
+        if (bytes.size() - size - 3 < 2 * positions) break;
+        lexemes.emplace_back(bytes.substr(0, size), static_cast<std::uint32_t>(positions));
+        bytes.remove_prefix(size + 3 + 2 * positions);
+    }
+    if (count != 0) ok_ = false;
+    return lexemes;
 }
 std::vector<float> PostgresReader::vector() {
     std::vector<float> values;

@@ -1,7 +1,8 @@
 // One connection to a PostgreSQL, with deadlines: what sinks, migrations and walks speak through. All values go in
 // binary, so that times, floats and vectors keep their bits.
 // Errors: an answer's SQLSTATE is translated in one place, to_error() in the .cpp. A message has our own words and the
-// SQLSTATE, never a server's text, which may quote data. After unavailable and deadline_exceeded the connection may be
+// SQLSTATE, never a server's text, which may quote data; details: sqlstate, and `refused` when it is a value or a row
+// that is not taken. After unavailable and deadline_exceeded the connection may be
 // closed: see alive().
 // Threads: used by one at a time.
 #pragma once
@@ -14,11 +15,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 struct pg_conn;
@@ -33,16 +36,21 @@ class PostgresParams {
     PostgresParams& text(std::string_view value);  // Also bytea.
     PostgresParams& json(std::string_view value);  // jsonb
     PostgresParams& boolean(bool value);
+    PostgresParams& int16(std::int16_t value);
     PostgresParams& int32(std::int32_t value);
     PostgresParams& int64(std::int64_t value);
     PostgresParams& float64(double value);
     PostgresParams& time(Timestamp value);
     PostgresParams& time(const std::optional<Timestamp>& value);
     PostgresParams& uuid(const std::array<std::uint8_t, 16>& value);
-    PostgresParams& texts(std::span<const std::string> values);  // text[]
-    PostgresParams& uuids(std::span<const MemoryId> values);     // uuid[]
-    PostgresParams& vector(std::span<const float> values);       // pgvector's
-    PostgresParams& reals(std::span<const float> values);        // real[]
+    PostgresParams& texts(std::span<const std::string> values);    // text[]
+    PostgresParams& uuids(std::span<const MemoryId> values);       // uuid[]
+    PostgresParams& int64s(std::span<const std::int64_t> values);  // bigint[]
+    PostgresParams& float64s(std::span<const double> values);      // double precision[]
+    // tsvector: each as often as it says, at most 255 times.
+    PostgresParams& lexemes(const std::map<std::string, std::uint32_t>& counts);
+    PostgresParams& vector(std::span<const float> values);  // pgvector's
+    PostgresParams& reals(std::span<const float> values);   // real[]
 
  private:
     friend class PostgresConnection;
@@ -97,8 +105,9 @@ class PostgresReader {
     std::array<std::uint8_t, 16> uuid();
     std::optional<std::array<std::uint8_t, 16>> optional_uuid();
     std::vector<std::string> texts();
-    std::vector<float> vector();  // Empty: NULL.
-    std::vector<float> reals();   // Likewise.
+    std::vector<std::pair<std::string, std::uint32_t>> lexemes();  // Of a tsvector, with how often; empty: NULL.
+    std::vector<float> vector();                                   // Empty: NULL.
+    std::vector<float> reals();                                    // Likewise.
 
  private:
     std::optional<std::string_view> next();

@@ -1,5 +1,7 @@
 #include "postgres_rows.h"
 
+#include "projections/text_document.h"
+
 #include <unicode/utf8.h>
 #include <nlohmann/json.hpp>
 
@@ -224,11 +226,19 @@ std::vector<PostgresColumn> memory_columns(Kind kind) {
     return columns;
 }
 
+std::vector<PostgresColumn> all_columns(Kind kind) {
+    auto columns = memory_columns(kind);
+    for (const auto& [name, type] :
+         {std::pair{"terms", "tsvector"}, {"term_count", "integer"}, {"asks", "boolean"}, {"asked", "smallint"}})
+        columns.push_back({name, type});
+    return columns;
+}
+
 std::string upsert_sql(const std::string& table, Kind kind) {
     std::string names;
     std::string values;
     std::string changes;
-    const auto columns = memory_columns(kind);
+    const auto columns = all_columns(kind);
     for (std::size_t i = 0; i < columns.size(); ++i) {
         const char* const comma = i == 0 ? "" : ", ";
         names += comma + columns[i].name;
@@ -246,15 +256,25 @@ std::string select_sql(const std::string& table, Kind kind) {
     return "SELECT " + names + " FROM " + table + " ORDER BY project, memory_id";
 }
 
+std::string select_memory_sql(const std::string& table, Kind kind) {
+    std::string names;
+    for (const auto& column : memory_columns(kind))
+        if (column.name != "vector_model" && column.name != "embedding") names += column.name + ", ";
+    return "SELECT " + names + "NULL::text, NULL::real[] FROM " + table;
+}
+
 PostgresParams to_params(const SinkRecord& record, VectorColumn vectors) {
+    thread_local Analyzer analyzer;
     PostgresParams params;
     visit_columns(record.memory, Encoder{params});
-    if (!record.embedding) return std::move(params.null().null());
-    params.text(record.embedding->model);
-    if (vectors == VectorColumn::pgvector)
-        params.vector(record.embedding->values);
+    if (!record.embedding)
+        params.null().null();
+    else if (vectors == VectorColumn::pgvector)
+        params.text(record.embedding->model).vector(record.embedding->values);
     else
-        params.reals(record.embedding->values);
+        params.text(record.embedding->model).reals(record.embedding->values);
+    const auto text = text_of(record.memory, analyzer);
+    params.lexemes(text.terms).int32(static_cast<std::int32_t>(text.length)).boolean(text.asks).int16(text.asked);
     return params;
 }
 

@@ -25,8 +25,12 @@ struct PostgresColumn {
 };
 
 std::vector<PostgresColumn> memory_columns(Kind kind);
+// Those too that are made of the others, for searches: no record has them.
+std::vector<PostgresColumn> all_columns(Kind kind);
 std::string upsert_sql(const std::string& table, Kind kind);
 std::string select_sql(const std::string& table, Kind kind);  // By project and memory id.
+// Without its vector, as record_from_row reads it where vectors are reals; a condition is to follow.
+std::string select_memory_sql(const std::string& table, Kind kind);
 
 PostgresParams to_params(const SinkRecord& record, VectorColumn vectors);
 // data_loss: the row holds what no memory can; details: project, memory_id, column. Metadata comes with its keys

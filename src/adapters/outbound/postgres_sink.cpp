@@ -5,12 +5,14 @@
 #include "postgres_connection.h"
 #include "postgres_migrations.h"
 #include "postgres_rows.h"
+#include "postgres_tables.h"
+
+#include "projections/analyzer.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <deque>
-#include <map>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -18,95 +20,7 @@
 namespace annal {
 namespace {
 
-constexpr std::size_t hnsw_dimension_max = 2000;  // pgvector's limits for its types vector and halfvec.
-constexpr std::size_t hnsw_halfvec_dimension_max = 4000;
 constexpr std::size_t walk_rows = 256;  // Of one kind, fetched together.
-
-std::string table_of(const PostgresOptions& options, Kind kind) {
-    return options.prefix + std::string(kind_table[static_cast<std::size_t>(kind)].table);
-}
-
-struct Tables {
-    VectorColumn vectors = VectorColumn::pgvector;
-    bool hnsw = false;     // The server can index vectors,
-    bool halfvec = false;  // and those of more than 2000 dimensions as halves.
-};
-
-// data_loss: they are not as the migrations made them; the message names what is wrong. not_found: there are none.
-Result<Tables> check_tables(PostgresConnection& connection) {
-    const auto& options = connection.options();
-    auto rows = connection.run(
-        "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a "
-        "JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname = $1 AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p')",
-        PostgresParams().text(options.schema));
-    if (!rows) return rows.error();
-    std::map<std::string, std::map<std::string, std::string>> found;
-    for (std::size_t i = 0; i < rows->size(); ++i) {
-        PostgresReader row(*rows, i);
-        auto table = row.text();
-        auto column = row.text();
-        found[table][column] = row.text();
-    }
-    const auto changed = [](const std::string& what) {
-        return Error{ErrorCode::data_loss, "PostgreSQL: " + what + "; the tables were changed by hand", {}};
-    };
-    const auto& vector_type = found[table_of(options, Kind::note)]["embedding"];
-    Tables tables;
-    tables.vectors = vector_type == "real[]" ? VectorColumn::reals : VectorColumn::pgvector;
-    for (const auto& [kind, name, table] : kind_table) {
-        const auto& columns = found[table_of(options, kind)];
-        if (columns.empty()) return changed("table " + std::string(table) + " is missing");
-        for (const auto& expected : memory_columns(kind)) {
-            const auto place = std::string(table) + "." + expected.name;
-            const auto column = columns.find(expected.name);
-            if (column == columns.end()) return changed("column " + place + " is missing");
-            const std::string type = expected.type != "vector"                  ? expected.type
-                                     : tables.vectors == VectorColumn::pgvector ? "vector"
-                                                                                : "real[]";
-            if (column->second != type)
-                return changed("column " + place + " is of type " + column->second + " instead of " + type);
-        }
-    }
-    if (tables.vectors == VectorColumn::pgvector) {
-        auto can = connection.run(
-            "SELECT EXISTS (SELECT 1 FROM pg_am WHERE amname = 'hnsw'), to_regtype('halfvec') IS NOT NULL");
-        if (!can) return can.error();
-        PostgresReader row(*can, 0);
-        tables.hnsw = row.boolean();
-        tables.halfvec = row.boolean();
-    }
-    return tables;
-}
-
-struct CheckpointRow {
-    std::int64_t fence = 0;
-    std::optional<SinkPosition> position;  // Unset: nothing is there.
-};
-
-const std::string checkpoint_columns = "fence, store_id, epoch, seq, hash";
-
-Result<CheckpointRow> checkpoint_from(const PostgresRows& rows) {
-    CheckpointRow checkpoint;
-    PostgresReader row(rows, 0);
-    checkpoint.fence = row.int64();
-    const auto store_id = row.optional_text();
-    if (!store_id && row.ok()) return checkpoint;
-    SinkPosition position;
-    position.store_id = store_id.value_or("");
-    position.epoch = static_cast<std::uint64_t>(row.int64());
-    position.seq = {static_cast<std::uint64_t>(row.int64())};
-    const auto hash = row.text();
-    if (!row.ok() || hash.size() != position.hash.size())
-        return Error{ErrorCode::data_loss, "PostgreSQL: the checkpoint is not whole; it was changed by hand", {}};
-    std::memcpy(position.hash.data(), hash.data(), hash.size());
-    checkpoint.position = std::move(position);
-    return checkpoint;
-}
-
-Error no_checkpoint() {
-    return {ErrorCode::data_loss, "PostgreSQL: the checkpoint's row is missing; it was deleted by hand", {}};
-}
 
 std::string_view bytes_of(const std::array<std::uint8_t, 32>& hash) {
     return {reinterpret_cast<const char*>(hash.data()), hash.size()};
@@ -182,25 +96,17 @@ class PostgresWalk final : public SinkWalk {
     }
 
     Status begin() {
-        auto states = postgres_migration_status(*connection_);
-        if (!states) return states.error();
-        const Error nothing{ErrorCode::not_found, "PostgreSQL: nothing was synced to this database yet", {}};
-        if (!states->back().applied_at) return nothing;
-        if (auto begun = connection_->run_script("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); !begun)
-            return begun.error();
+        if (auto known = check_version(*connection_); !known) return known;
+        if (auto begun = begin_reading(*connection_); !begun) return begun;
         auto tables = check_tables(*connection_);
         if (!tables) return tables.error();
         vectors_ = tables->vectors;
-        const auto& options = connection_->options();
-        auto rows = connection_->run("SELECT " + checkpoint_columns + " FROM " + options.prefix + "sync_checkpoint");
-        if (!rows) return rows.error();
-        if (rows->size() == 0) return no_checkpoint();
-        auto checkpoint = checkpoint_from(*rows);
+        auto checkpoint = read_checkpoint(*connection_);
         if (!checkpoint) return checkpoint.error();
-        if (!checkpoint->position) return nothing;
+        if (!checkpoint->position) return nothing_synced();
         position_ = *checkpoint->position;
         for (const auto& row : kind_table) {
-            const auto table = table_of(options, row.kind);
+            const auto table = table_of(connection_->options(), row.kind);
             connection_->queue("DECLARE walk_" + table + " NO SCROLL CURSOR FOR " + select_sql(table, row.kind));
             parts_.push_back({.kind = row.kind});
         }
@@ -244,7 +150,7 @@ class PostgresSink final : public Sink {
         warn_of_vectors();
         auto rows = connection_->run("UPDATE " + checkpoint() +
                                          " SET fence = fence + 1 WHERE store_id IS NULL OR store_id = $1 RETURNING " +
-                                         checkpoint_columns,
+                                         std::string(checkpoint_columns),
                                      PostgresParams().text(store_id));
         if (!rows) return rows.error();
         if (rows->size() == 0) return belongs_to_another();
@@ -269,7 +175,8 @@ class PostgresSink final : public Sink {
     Status clear() override {
         if (auto connected = connect(); !connected) return connected.error();
         const std::string empty =
-            " SET store_id = NULL, epoch = NULL, seq = NULL, hash = NULL, updated_at = now() WHERE fence = $1";
+            " SET store_id = NULL, epoch = NULL, seq = NULL, hash = NULL, analyzer = NULL, updated_at = now() "
+            "WHERE fence = $1";
         return transact({"UPDATE " + checkpoint() + empty, PostgresParams().int64(fence_)}, [&] {
             std::string tables = options_.prefix + "events, " + options_.prefix + "dead_letters";
             for (const auto& row : kind_table) tables += ", " + table_of(options_, row.kind);
@@ -316,10 +223,7 @@ class PostgresSink final : public Sink {
     }
 
     Error belongs_to_another() {
-        auto rows = connection_->run("SELECT " + checkpoint_columns + " FROM " + checkpoint());
-        if (!rows) return rows.error();
-        if (rows->size() == 0) return no_checkpoint();
-        auto found = checkpoint_from(*rows);
+        auto found = read_checkpoint(*connection_);
         if (!found) return found.error();
         return {ErrorCode::conflict,
                 "PostgreSQL: what is there was synced from another store",
@@ -348,10 +252,7 @@ class PostgresSink final : public Sink {
 
     // Somebody else took the sink over, or its position is another one.
     Error refused() {
-        auto rows = connection_->run("SELECT " + checkpoint_columns + " FROM " + checkpoint());
-        if (!rows) return rows.error();
-        if (rows->size() == 0) return no_checkpoint();
-        auto found = checkpoint_from(*rows);
+        auto found = read_checkpoint(*connection_);
         if (!found) return found.error();
         if (found->fence != fence_)
             return {ErrorCode::conflict,
@@ -364,11 +265,11 @@ class PostgresSink final : public Sink {
     }
 
     Statement take_checkpoint(const SinkBatch& batch) const {
-        Statement take{
-            "UPDATE " + checkpoint() +
-                " SET store_id = $1, epoch = $2, seq = $3, hash = $4, updated_at = now() WHERE fence = $5 AND "
-                "COALESCE(seq, 0) = $8 AND ($8 = 0 OR (store_id = $6 AND epoch = $7 AND hash = $9))",
-            {}};
+        Statement take{"UPDATE " + checkpoint() +
+                           " SET store_id = $1, epoch = $2, seq = $3, hash = $4, updated_at = now(), "
+                           "analyzer = CASE WHEN $8 = 0 THEN $10 ELSE analyzer END WHERE fence = $5 AND "
+                           "COALESCE(seq, 0) = $8 AND ($8 = 0 OR (store_id = $6 AND epoch = $7 AND hash = $9))",
+                       {}};
         take.params.text(batch.to.store_id)
             .int64(static_cast<std::int64_t>(batch.to.epoch))
             .int64(number(batch.to.seq))
@@ -377,7 +278,8 @@ class PostgresSink final : public Sink {
             .text(batch.from.store_id)
             .int64(static_cast<std::int64_t>(batch.from.epoch))
             .int64(number(batch.from.seq))
-            .text(bytes_of(batch.from.hash));
+            .text(bytes_of(batch.from.hash))
+            .text(Analyzer::description());
         return take;
     }
 
@@ -509,14 +411,14 @@ class PostgresSink final : public Sink {
         for (const auto& record : batch.upserts)
             if (record.embedding && !indexed_.contains(space_of(record))) unseen.insert(space_of(record));
         for (const auto& [kind, model, dimension] : unseen) {
-            const bool halves = dimension > hnsw_dimension_max;
-            if (halves && (!tables_.halfvec || dimension > hnsw_halfvec_dimension_max)) continue;
+            const auto type = hnsw_type(tables_, dimension);
+            if (!type) continue;
             const auto table = table_of(options_, kind);
             const auto size = std::to_string(dimension);
-            const std::string type = halves ? "halfvec" : "vector";
             connection_->queue("CREATE INDEX IF NOT EXISTS " + table + "_hnsw_" + size + "_" +
-                               to_hex(sha256(model)).substr(0, 16) + " ON " + table + " USING hnsw ((embedding::" +
-                               type + "(" + size + ")) " + type + "_cosine_ops) WITH (m = 16, ef_construction = 64) " +
+                               to_hex(sha256(model)).substr(0, 16) + " ON " + table +
+                               " USING hnsw ((embedding::" + *type + "(" + size + ")) " + *type +
+                               "_cosine_ops) WITH (m = 16, ef_construction = 64) " +
                                "WHERE vector_model = " + quoted(model) + " AND vector_dims(embedding) = " + size);
         }
     }
@@ -533,7 +435,7 @@ class PostgresSink final : public Sink {
 
     PostgresOptions options_;
     std::unique_ptr<PostgresConnection> connection_;
-    Tables tables_;
+    PostgresTables tables_;
     std::int64_t fence_ = 0;
     std::set<std::string> prepared_;
     std::set<Space> indexed_;  // Those whose index is there.

@@ -35,8 +35,16 @@ Result<std::string> prepare_file(std::string_view dsn) {
 std::string show_file(std::string_view dsn) {
     return std::string(dsn);
 }
-Result<std::unique_ptr<Sink>> make_file(std::string_view dsn, bool keeps_events, const OnSinkMessage&) {
-    if (keeps_events) return refuse("events", "a file sink keeps memories alone: `annal export` writes events");
+// What a PostgreSQL alone has.
+Status check_without_tables(const SinkConfig& config) {
+    if (config.schema.empty() && config.prefix.empty()) return Done{};
+    return refuse(config.schema.empty() ? "prefix" : "schema",
+                  "a " + config.type + " sink has no schema and no tables");
+}
+
+Result<std::unique_ptr<Sink>> make_file(std::string_view dsn, const SinkConfig& config, const OnSinkMessage&) {
+    if (auto ok = check_without_tables(config); !ok) return ok.error();
+    if (config.keeps_events) return refuse("events", "a file sink keeps memories alone: `annal export` writes events");
     return make_file_sink({.directory = dsn});
 }
 
@@ -49,10 +57,17 @@ Result<std::string> prepare_postgres(std::string_view dsn) {
 std::string show_postgres(std::string_view) {
     return "a PostgreSQL database";
 }
-Result<std::unique_ptr<Sink>> make_postgres(std::string_view dsn, bool keeps_events, const OnSinkMessage& on_message) {
+PostgresOptions options_of(std::string_view dsn, const SinkConfig& config) {
     PostgresOptions options;
     options.connection = dsn;
-    options.keep_events = keeps_events;
+    options.keep_events = config.keeps_events;
+    if (!config.schema.empty()) options.schema = config.schema;
+    options.prefix = config.prefix;
+    return options;
+}
+Result<std::unique_ptr<Sink>> make_postgres(std::string_view dsn, const SinkConfig& config,
+                                            const OnSinkMessage& on_message) {
+    auto options = options_of(dsn, config);
     options.on_message = on_message;
     if (auto ok = check(options); !ok) return ok.error();
     return make_postgres_sink(options);
@@ -66,8 +81,9 @@ std::string show_cosmos(std::string_view dsn) {
     const auto parsed = parse_cosmos_connection(dsn);
     return parsed ? parsed->endpoint : "an account of Cosmos DB";
 }
-Result<std::unique_ptr<Sink>> make_cosmos(std::string_view dsn, bool keeps_events, const OnSinkMessage&) {
-    if (keeps_events) return refuse("events", "a Cosmos DB sink keeps memories alone");
+Result<std::unique_ptr<Sink>> make_cosmos(std::string_view dsn, const SinkConfig& config, const OnSinkMessage&) {
+    if (auto ok = check_without_tables(config); !ok) return ok.error();
+    if (config.keeps_events) return refuse("events", "a Cosmos DB sink keeps memories alone");
     auto account = parse_cosmos_connection(dsn);
     if (!account) return account.error();
     if (account->key.empty()) {
@@ -108,6 +124,8 @@ Result<SinkConfig> config_of(const Json& json) {
     read("dsn", config.dsn);
     read("dsn_variable", config.dsn_variable);
     read("dsn_file", config.dsn_file);
+    read("schema", config.schema);
+    read("prefix", config.prefix);
     const auto is_set = [&](const char* name) {
         const auto at = json.find(name);
         return at != json.end() && at->is_boolean() && at->get<bool>();
@@ -122,6 +140,8 @@ Json to_json(const SinkConfig& config) {
     if (!config.dsn.empty()) json["dsn"] = config.dsn;
     if (!config.dsn_variable.empty()) json["dsn_variable"] = config.dsn_variable;
     if (!config.dsn_file.empty()) json["dsn_file"] = config.dsn_file;
+    if (!config.schema.empty()) json["schema"] = config.schema;
+    if (!config.prefix.empty()) json["prefix"] = config.prefix;
     json["events"] = config.keeps_events;
     json["paused"] = config.paused;
     return json;
@@ -232,7 +252,17 @@ Result<std::unique_ptr<Sink>> make_sink(const SinkConfig& config, const OnSinkMe
     if (!type) return type.error();
     const auto dsn = dsn_of(config);
     if (!dsn) return dsn.error();
-    return (*type)->make(*dsn, config.keeps_events, on_message);
+    return (*type)->make(*dsn, config, on_message);
+}
+
+Result<PostgresOptions> postgres_options(const SinkConfig& config) {
+    if (config.type != "postgres")
+        return Error{ErrorCode::unimplemented,
+                     "a sink of type " + config.type + " cannot be searched; one of type postgres can",
+                     {{"name", config.name}}};
+    const auto dsn = dsn_of(config);
+    if (!dsn) return dsn.error();
+    return options_of(*dsn, config);
 }
 
 std::string shown_place(const SinkConfig& config) {

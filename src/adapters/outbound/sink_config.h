@@ -3,6 +3,7 @@
 #pragma once
 
 #include "adapters/sink.h"
+#include "postgres_options.h"
 
 #include <filesystem>
 #include <functional>
@@ -23,6 +24,8 @@ struct SinkConfig {
     std::string dsn_file{};
     bool keeps_events = false;  // Beside the memories, if the type can.
     bool paused = false;
+    std::string schema{};  // Of a PostgreSQL: PostgresOptions's when empty,
+    std::string prefix{};  // and of its tables' names.
 };
 
 // Of what an operator should know of a sink. Never a secret or memory text.
@@ -34,8 +37,9 @@ struct SinkType {
     // The DSN as it is to be kept (a relative path made absolute, say). invalid_argument: it is none.
     Result<std::string> (*prepare)(std::string_view dsn);
     std::string (*shown)(std::string_view dsn);  // What of it is no secret.
-    // Without connecting. invalid_argument: as above, or the type keeps no events.
-    Result<std::unique_ptr<Sink>> (*make)(std::string_view dsn, bool keeps_events, const OnSinkMessage& on_message);
+    // Without connecting; where it is, `dsn` says. invalid_argument: as above, or the type has not what is asked for.
+    Result<std::unique_ptr<Sink>> (*make)(std::string_view dsn, const SinkConfig& config,
+                                          const OnSinkMessage& on_message);
 };
 std::span<const SinkType> sink_types();
 // invalid_argument: there is none; names those there are.
@@ -50,6 +54,8 @@ Status check(const SinkConfig& config);
 // Where it is, from wherever the configuration says. not_found: the variable is not set, or the file is not there.
 Result<std::string> dsn_of(const SinkConfig& config);
 Result<std::unique_ptr<Sink>> make_sink(const SinkConfig& config, const OnSinkMessage& on_message = {});
+// How a sink of type postgres is reached. unimplemented: it is of another type.
+Result<PostgresOptions> postgres_options(const SinkConfig& config);
 std::string shown_place(const SinkConfig& config);  // For people: without a secret.
 
 }  // namespace annal

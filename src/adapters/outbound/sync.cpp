@@ -14,6 +14,7 @@
 #include <map>
 #include <mutex>
 #include <random>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -21,6 +22,8 @@ namespace annal {
 namespace {
 
 using namespace std::chrono_literals;
+
+constexpr std::size_t refused_in_a_row_max = 8;
 
 // What passes by itself, and what says that the far side is not well. Of the rest, somebody has to mend something.
 bool passes(ErrorCode code) {
@@ -169,16 +172,35 @@ class Follower {
         if (!taken_) return take();
         const auto capabilities = sink_->capabilities();
         auto changes = engine_.changes({.after = at_.seq,
-                                        .events_max = capabilities.batch_records_max,
+                                        .events_max = std::min(events_max_, capabilities.batch_records_max),
                                         .bytes_max = capabilities.batch_bytes_max,
                                         .with_events = capabilities.keeps_events});
         if (!changes) return fail(changes.error(), false);
-        const auto batch = to_batch(std::move(*changes), at_, start_.epoch, *sink_);
+        auto batch = to_batch(std::move(*changes), at_, start_.epoch, *sink_);
         const auto applied = sink_->apply(batch);
         if (applied) return succeed(batch);
+        if (applied.error().details.contains("refused")) return find_refused(std::move(batch), applied.error());
         if (applied.error().code == ErrorCode::conflict && applied.error().details.contains("position"))
             return find_again(batch, applied.error());
         fail(applied.error(), true);
+    }
+
+    // What the sink does not take is looked for by halving the batch; a memory that it does not take alone becomes a
+    // dead letter, unless it is one of too many in a row: then it is not they that have to be mended.
+    void find_refused(SinkBatch&& batch, const Error& refused) {
+        const auto events = batch.to.seq.value - batch.from.seq.value;
+        if (events > 1) {
+            events_max_ = static_cast<std::size_t>(events / 2);
+            return;
+        }
+        if (batch.upserts.empty()) return fail(refused, true);
+        const auto record = std::move(batch.upserts.front());
+        refused_.insert(record.memory.id);
+        if (refused_.size() > refused_in_a_row_max) return fail(refused, true);
+        batch.upserts.clear();
+        batch.dead_letters.push_back(dead_letter(record.memory, refused.message));
+        const auto applied = sink_->apply(batch);
+        return applied ? succeed(batch) : fail(applied.error(), true);
     }
 
     void take() {
@@ -216,6 +238,8 @@ class Follower {
         breaker_.succeeded();
         backoff_.succeeded();
         at_ = batch.to;
+        if (!batch.upserts.empty()) refused_.clear();
+        events_max_ = events_max_ > SIZE_MAX / 2 ? SIZE_MAX : events_max_ * 2;
         const std::lock_guard hold(mutex_);
         status_.position = batch.to;
         ++status_.batches;
@@ -269,8 +293,10 @@ class Follower {
     const SinkPosition start_;
     const SyncOptions& options_;
     Clock& clock_;
-    const std::unique_ptr<Sink> sink_;  // The thread's, as are at_ and backoff_.
+    const std::unique_ptr<Sink> sink_;  // The thread's, as is what follows up to backoff_.
     SinkPosition at_;
+    std::size_t events_max_ = SIZE_MAX;  // Fewer while something is looked for that the sink refuses.
+    std::set<MemoryId> refused_;         // Since it took something.
     CircuitBreaker breaker_;
     Backoff backoff_;
 

@@ -382,10 +382,13 @@ TEST_CASE("the tables have the indexes that reads ask for", "[postgres]") {
     const std::string indexes = "SELECT count(*)::text FROM pg_indexes WHERE schemaname = 'annal' AND indexdef LIKE ";
     for (const auto& row : kind_table) {
         const std::string on = "'% ON annal." + std::string(row.table) + " USING ";
-        for (const auto* what : {"btree (project, memory_id)", "btree (project, recorded_at DESC)",
-                                 "btree (project, agent, recorded_at DESC)",
-                                 "btree (project, confidence) WHERE (confidence > (0)::double precision)",
-                                 "btree (project, user_id) WHERE%", "gin (tags)", "gin (metadata)", "gin (words)"}) {
+        for (const auto* what :
+             {"btree (project, memory_id)", "btree (project, recorded_at DESC)",
+              "btree (project, agent, recorded_at DESC)",
+              "btree (project, confidence) WHERE (confidence > (0)::double precision)",
+              "btree (project, user_id) WHERE%", "gin (tags)", "gin (metadata)", "gin (words)", "gin (terms)",
+              "btree (project, session, agent, user_id, created_seq) INCLUDE (term_count)",
+              "btree (project, vector_model) WHERE (vector_model IS NOT NULL)"}) {
             INFO(on << what);
             CHECK(server.sql(indexes + on + what + "'") == "1");
         }
@@ -681,7 +684,7 @@ TEST_CASE("tables that are newer, or were changed by hand, are refused in words"
         CHECK(server.sql("SELECT COALESCE(max(fence), 1)::text FROM annal.sync_checkpoint") == fence);
     };
     SECTION("newer") {
-        refused("INSERT INTO annal.schema_migrations VALUES (4, 'later', 'x')", ErrorCode::unimplemented, "version 4");
+        refused("INSERT INTO annal.schema_migrations VALUES (5, 'later', 'x')", ErrorCode::unimplemented, "version 5");
     }
     SECTION("another text") {
         refused("UPDATE annal.schema_migrations SET checksum = 'x' WHERE number = 2", ErrorCode::data_loss,

@@ -1,4 +1,5 @@
 // A store, a runner and a real server together.
+#include "adapters/outbound/postgres_connection.h"
 #include "adapters/outbound/postgres_sink.h"
 #include "adapters/outbound/sync.h"
 #include "engine/test_engine.h"
@@ -62,4 +63,58 @@ TEST_CASE("a PostgreSQL that is down for ten thousand writes hinders none, and i
     INFO(compared->first_difference);
     CHECK(compared->equal());
     CHECK(compared->records == writes);
+}
+
+TEST_CASE("a memory that PostgreSQL refuses becomes a dead letter, and the others of its batch go on",
+          "[postgres][sync]") {
+    const auto server = postgres_server_or_skip();
+    TestEngine engine;
+    PostgresOptions far;
+    far.connection = server->connection();
+    SyncOptions options;
+    options.poll = 1ms;
+    auto runner = SyncRunner::start(*engine, options);
+    REQUIRE(runner);
+    REQUIRE((*runner)->add("far", make_postgres_sink(far)));
+    REQUIRE((*runner)->wait_for("far", Seq{0}, 60s));
+    auto connection = PostgresConnection::open(far);
+    REQUIRE(connection);
+    // As somebody's hand may, or a limit of the server's.
+    REQUIRE((*connection)->run_script("ALTER TABLE notes ADD CONSTRAINT hand CHECK (content NOT LIKE 'bad%')"));
+    const Scope scope{"shop", "", "", ""};
+    const auto write = [&](int count, int bad_each) {
+        std::vector<RecordRequest> requests;
+        for (int i = 1; i <= count; ++i)
+            requests.push_back({.scope = scope, .content = (i % bad_each == 0 ? "bad " : "good ") + std::to_string(i)});
+        REQUIRE(engine->record_batch(requests));
+    };
+    const auto check_equal = [&](std::uint64_t records, std::uint64_t dead_letters) {
+        const auto sink = make_postgres_sink(far);
+        const auto compared = compare(*engine, *sink);
+        REQUIRE(compared);
+        CHECK(compared->equal());
+        CHECK(compared->records == records);
+        CHECK(compared->dead_letters == dead_letters);
+        for (const auto& letter : *(*sink->walk())->dead_letters()) {
+            CHECK(letter.reason.find("23514") != std::string::npos);
+            CHECK(letter.reason.find("bad") == std::string::npos);
+        }
+    };
+    write(300, 70);
+    const auto reached = (*runner)->wait_for("far", engine->head(), 120s);
+    if (!reached) FAIL(reached.error().message);
+    check_equal(296, 4);
+    CHECK((*runner)->status().at(0).state == SyncState::following);
+    CHECK((*runner)->status().at(0).dead_letters == 4);
+
+    // Not one of them, but all: nothing that a dead letter mends.
+    write(20, 1);
+    const auto failed = (*runner)->wait_for("far", engine->head(), 120s);
+    REQUIRE_FALSE(failed);
+    CHECK(failed.error().details.at("sqlstate") == "23514");
+    CHECK((*runner)->status().at(0).state == SyncState::failed);
+    REQUIRE((*connection)->run_script("ALTER TABLE notes DROP CONSTRAINT hand"));
+    REQUIRE((*runner)->resume("far"));
+    REQUIRE((*runner)->wait_for("far", engine->head(), 120s));
+    check_equal(308, 12);
 }
