@@ -120,7 +120,7 @@ std::vector<rocksdb::ColumnFamilyDescriptor> rocks_families() {
     events.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
 
     rocksdb::ColumnFamilyOptions streams = common;  // Keys in no order: small blocks.
-    streams.write_buffer_size = std::size_t{16} << 20;
+    streams.write_buffer_size = std::size_t{64} << 20;
     table.block_size = std::size_t{4} << 10;
     // A filter of a whole table may not fit into a shard of the cache: it would be read at every question.
     table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;

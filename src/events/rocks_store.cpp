@@ -229,8 +229,8 @@ Status RocksStore::write_beside(rocksdb::WriteBatch& batch) const {
 }
 
 // All families as of one moment: of the last frame applied. The caller holds write_mutex_. RocksDB 7.8 aborts when a
-// flush of several families fails and one of them had nothing to write, so those are not asked; and what is being
-// written already is awaited through a family that has something, since flushes follow each other.
+// flush of several families fails and one of them had nothing to write, so only those with rows that no flush has yet
+// are asked: `meta` always. Flushes follow each other, so what an earlier one is writing is awaited with it.
 Status RocksStore::flush_tables(Flush how) const {
     rocksdb::WriteBatch batch;
     const auto next = journal_->next();
@@ -238,10 +238,9 @@ Status RocksStore::flush_tables(Flush how) const {
     if (auto written = write_beside(batch); !written) return written;
     std::vector<rocksdb::ColumnFamilyHandle*> with_rows;
     for (auto* family : families_) {
-        std::uint64_t rows = 0, pending = 0;
-        db_->GetIntProperty(family, rocksdb::DB::Properties::kNumEntriesActiveMemTable, &rows);
-        db_->GetIntProperty(family, rocksdb::DB::Properties::kMemTableFlushPending, &pending);
-        if (rows != 0 || pending != 0) with_rows.push_back(family);
+        std::uint64_t rows = 0;
+        if (db_->GetIntProperty(family, rocksdb::DB::Properties::kNumEntriesActiveMemTable, &rows) && rows != 0)
+            with_rows.push_back(family);
     }
     rocksdb::FlushOptions options;
     options.wait = how == Flush::wait;

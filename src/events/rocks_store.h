@@ -23,7 +23,7 @@
 // "streams" is made of the events, and is written beside the journal: the rows of the last events wait in memory, where
 // every reader looks first, and go to RocksDB many at a time, sorted. Those of one such batch and "indexed" reach the
 // disk together, and only after their events were synced: "indexed" is not beyond what a power loss leaves.
-// load_index() brings back what a crash took, at most a memtable's worth of rows (16 MiB). The Merkle tree goes the
+// load_index() brings back what a crash took, at most a memtable's worth of rows (64 MiB). The Merkle tree goes the
 // same way: nodes below level 8 are not kept but computed from at most 255 events.
 //
 // Events that were moved out are the first ones, a multiple of 256, and never the last 256. Their rows are there still

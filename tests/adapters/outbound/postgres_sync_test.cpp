@@ -95,7 +95,11 @@ TEST_CASE("a memory that PostgreSQL refuses becomes a dead letter, and the other
         CHECK(compared->equal());
         CHECK(compared->records == records);
         CHECK(compared->dead_letters == dead_letters);
-        for (const auto& letter : *(*sink->walk())->dead_letters()) {
+        const auto walk = sink->walk();
+        REQUIRE(walk);
+        const auto letters = (*walk)->dead_letters();
+        REQUIRE(letters);
+        for (const auto& letter : *letters) {
             CHECK(letter.reason.find("23514") != std::string::npos);
             CHECK(letter.reason.find("bad") == std::string::npos);
         }
