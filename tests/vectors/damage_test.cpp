@@ -195,14 +195,16 @@ TEST_CASE("a kill at any time of a save leaves a whole graph, of before or after
     const int kills = trials(500);
     for (int trial = 0; trial < kills; ++trial) {
         INFO("kill " << trial);
-        // The child tells of each save, and is killed in one after the first few: how long a save takes is not to matter.
+        // The child tells of each save, and is killed in one after the first few: how long a save takes is not to
+        // matter.
         int pipe_ends[2];
         REQUIRE(::pipe(pipe_ends) == 0);
         const auto child = ::fork();
         REQUIRE(child >= 0);
         if (child == 0)
             for (unsigned save = 0;; ++save)
-                if (!write_graph(path, save % 2 == 0 ? whole : half, *stored.rows, 8) || ::write(pipe_ends[1], "s", 1) != 1)
+                if (!write_graph(path, save % 2 == 0 ? whole : half, *stored.rows, 8) ||
+                    ::write(pipe_ends[1], "s", 1) != 1)
                     ::_exit(1);
         ::close(pipe_ends[1]);
         char told = 0;
