@@ -116,7 +116,9 @@ class RocksEventLog final : public EventLog {
         const auto row = committer_->with_store(
             [&](const RocksStore& store) { return store.find_idempotency(project, idempotency_key); });
         if (!row) return row.error();
-        if (!*row) return std::optional<std::vector<Receipt>>();
+        // What is not durable is for append() to answer, which makes it durable.
+        if (!*row || (*row)->first.value + (*row)->count - 1 > committer_->synced().value)
+            return std::optional<std::vector<Receipt>>();
         if ((*row)->request_hash != request_hash) return idempotency_conflict();
         auto receipts = stored_receipts((*row)->first, (*row)->count);
         if (!receipts) return receipts.error();

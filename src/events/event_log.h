@@ -43,6 +43,8 @@ struct EventLogOptions {
     std::uint64_t disk_free_bytes_min = std::uint64_t{256} << 20;  // Appends are refused below it.
     std::size_t stream_rows_max = 1024;  // Rows of streams that wait in memory; see rocks_store.h.
     std::uint64_t journal_bytes_max = std::uint64_t{64} << 20;  // Of one file; then what it has is flushed to tables.
+    // From so many bytes on, rows are made while the disk syncs: they take longer than to wake a thread for them.
+    std::size_t large_batch_bytes_min = std::size_t{32} << 10;
     // For who measures what hashing costs: all of it, and signing, is done so many times.
     unsigned hashing_repeats = 1;
     // Where segments go, and are looked for first. Empty: `archive` beside `directory`.
@@ -135,7 +137,7 @@ class EventLog {
     // The events of one stream, oldest first; empty when there is none.
     virtual Status read_stream(std::string_view project, const MemoryId& stream, EventArena& arena,
                                std::vector<EventView>& out) const = 0;
-    // Version{0} when there is no such stream.
+    // Version{0} when there is no such stream. May count events past head(), whose sync is under way or failed.
     virtual Result<Version> stream_version(std::string_view project, const MemoryId& stream) const = 0;
 
     // The Merkle tree over the events (docs/decisions/0006-proofs.md). invalid_argument: beyond the head; details:

@@ -124,17 +124,14 @@ void LogCommitter::commit_group(std::span<AppendRequest* const> group) {
         if (auto sequenced = sequence(*request, place); !sequenced) request->error = sequenced.error();
     group_keys_.clear();
 
-    const bool index_due = log_.store->index_due();
-    place.sync |= index_due;  // What is not synced may be lost, and then no row may tell of it.
+    place.sync |= log_.store->index_due();  // What is not synced may be lost, and then no row may tell of it.
     if (auto durable = make_durable(place, group); !durable) return fail(durable.error(), group);
     stream_heads_.commit();
     if (place.events != 0) publish(place.seq);
-    index_due_ = index_due;
 }
 
 void LogCommitter::tidy_up() {
-    if (!index_due_) return;
-    index_due_ = false;
+    if (health_ != Health::good || !log_.store->index_due_now()) return;
     try {
         if (auto indexed = log_.store->write_index(); !indexed) take_no_more(indexed.error());
     } catch (const std::bad_alloc&) {
@@ -185,8 +182,7 @@ std::optional<std::uint64_t> LogCommitter::free_bytes() const {
     return free;
 }
 
-// After a full disk: all that was acknowledged goes to tables, and the write that failed is void. Reads go on
-// meanwhile.
+// After a full disk: all that was applied goes to tables, and a write that could not be is void. Reads go on meanwhile.
 Status LogCommitter::resume(std::size_t bytes) {
     const Error full{ErrorCode::resource_exhausted,
                      "the disk was full and there is no room yet to go on; nothing was written",
@@ -202,6 +198,8 @@ Status LogCommitter::resume(std::size_t bytes) {
         return admit(bytes);
     }
     health_ = Health::good;
+    synced_ = log_.head;
+    if (log_.head != head()) publish(log_.head);  // The write that failed was applied: now it is known.
     if (options_.on_message) options_.on_message("info", "the log takes appends again");
     return Done{};
 }
@@ -302,11 +300,13 @@ bool LogCommitter::follows(const AppendBatch& batch, const Place& place) const {
 
 Status LogCommitter::make_durable(const Place& place, std::span<AppendRequest* const> group) {
     if (place.events != 0) {
-        if (auto written = log_.store->write(place.sync); !written) return written;
-        log_.head = place.seq;
-        log_.recorded_at = place.recorded_at;
-        for (auto* request : group)
-            if (!request->error && !request->replayed) grow_tree(*request);
+        const auto applied = [&] {
+            log_.head = place.seq;
+            log_.recorded_at = place.recorded_at;
+            for (auto* request : group)
+                if (!request->error && !request->replayed) grow_tree(*request);
+        };
+        if (auto written = log_.store->write(place.sync, applied); !written) return written;
     } else if (place.sync) {  // A buffered append repeated as a synced one.
         if (auto synced = log_.store->sync(); !synced) return synced;
     }

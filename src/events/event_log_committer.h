@@ -92,7 +92,6 @@ class LogCommitter {
     std::unordered_map<std::string, IdempotencyRow> group_keys_;  // Those of the group in hand.
     std::vector<std::pair<std::size_t, Version>> placed_;         // The items in hand: where stream_heads_ has them.
 
-    bool index_due_ = false;
     Health health_ = Health::good;
     std::string failure_;
     std::atomic<Seq> synced_;

@@ -33,6 +33,7 @@ Result<std::unique_ptr<RocksStore>> open_store(const EventLogOptions& options, b
                              .create = create,
                              .stream_rows_max = options.stream_rows_max,
                              .journal_bytes_max = options.journal_bytes_max,
+                             .large_batch_bytes_min = options.large_batch_bytes_min,
                              .archive_directory = options.archive_directory});
 }
 
@@ -57,7 +58,7 @@ Result<StoreIdentity> make_identity(RocksStore& store, const EventLogOptions& op
     identity.store[6] = static_cast<std::uint8_t>(0x40 | (identity.store[6] & 0x0f));  // A version 4 UUID.
     identity.store[8] = static_cast<std::uint8_t>(0x80 | (identity.store[8] & 0x3f));
     store.add_identity(identity, clock_of(options).now());
-    if (auto written = store.write(true); !written) return written.error();
+    if (auto written = store.write(true, [] {}); !written) return written.error();
     return identity;
 }
 

@@ -37,6 +37,7 @@
 #include "merkle_tree.h"
 #include "rocks_files.h"
 #include "rocks_support.h"
+#include "side_thread.h"
 #include "stream_rows.h"
 
 #include <atomic>
@@ -68,6 +69,7 @@ struct RocksStoreOptions {
     bool create = false;                 // There is none yet.
     std::size_t stream_rows_max = 1024;  // That wait in memory.
     std::uint64_t journal_bytes_max = std::uint64_t{64} << 20;
+    std::size_t large_batch_bytes_min = std::size_t{32} << 10;
     std::filesystem::path archive_directory{};  // Empty: `archive` beside the directory.
 };
 
@@ -159,15 +161,19 @@ class RocksStore {
     void add_erasure(Erasure erasure);
     void add_tombstone(const ValueTombstone& tombstone);
     void drop_batch();
-    Status write(bool sync);
+    // `applied` is called once the batch is the log's, whether or not its sync succeeds then; from a thread of the
+    // store's perhaps, while the caller is in here.
+    Status write(bool sync, const std::function<void()>& applied);
     Status sync();                          // Everything written so far.
-    void add_leaf(const Hash& event_hash);  // Of each event that write() wrote, in order.
+    void add_leaf(const Hash& event_hash);  // Of each event that write() wrote, in order, when it is applied.
     const MerkleFrontier& tree() const { return tree_; }
-    // Whether, once the batch is written, enough rows of streams wait for write_index().
+    // Whether, once the batch is written, enough rows of streams wait to be written out: then it must be synced, too.
     bool index_due() const { return waiting_.size() + batch_rows_.size() >= stream_rows_max_; }
+    // Whether that is to be done now. Behind a large batch it can wait for the sync of the next.
+    bool index_due_now() const { return index_due_now_; }
     Status write_index();  // All that waits; the events are synced, and their leaves added.
 
-    Status recover();  // Goes on after a write that failed, which is void then. Everything before it is durable.
+    Status recover();  // Goes on after a write that failed, which is void unless applied. All that was is durable.
     Status flush();    // Everything to tables, and no journal: the next open replays nothing. Before the end.
 
  private:
@@ -178,8 +184,11 @@ class RocksStore {
     Status load_erasures();
     Status clear_index();
     Status read_journal(const RocksStoreOptions& options);
-    Status commit(rocksdb::WriteBatch& batch, bool sync, std::string_view doing) const;
+    Status commit(
+        rocksdb::WriteBatch& batch, bool sync, std::string_view doing,
+        const std::function<Status()>& applied = [] { return Status(Done{}); }) const;
     Status write_beside(rocksdb::WriteBatch& batch) const;
+    bool is_large(const rocksdb::WriteBatch& batch) const;
     enum class Flush { begin, wait };
     Status flush_tables(Flush how) const;
     void put_position(rocksdb::WriteBatch& batch, JournalPosition position) const;
@@ -204,7 +213,7 @@ class RocksStore {
     std::unique_ptr<LogArchive> archive_;
     mutable std::shared_mutex moving_mutex_;  // Exclusive: events are gone, and archive_ does not have them yet.
 
-    std::size_t stream_rows_max_ = 0;
+    std::size_t stream_rows_max_ = 0, large_batch_bytes_min_ = 0;
     bool read_only_ = false;
     StreamRows batch_rows_;                // Of the events in batch_.
     std::vector<Erasure> batch_erasures_;  // In batch_.
@@ -213,6 +222,8 @@ class RocksStore {
     bool batch_has_tombstones_ = false;
     MerkleFrontier tree_;
     std::vector<MerkleNode> completed_;        // By the leaf in hand.
+    std::unique_ptr<SideThread> side_thread_;  // Null: read only.
+    bool index_due_now_ = false;
     StreamRows waiting_;                       // For write_index(),
     std::vector<MerkleNode> waiting_nodes_;    // and these.
     mutable std::shared_mutex waiting_mutex_;  // Exclusive, by the committer: what waits is being changed.

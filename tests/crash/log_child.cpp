@@ -107,7 +107,8 @@ int main(int argc, char** argv) {
     options.create_if_missing = command != "check";
     if (command == "fill") options.disk_free_bytes_min = 0;
     options.stream_rows_max = 16;                                   // So that rows of streams are written now and then,
-    if (command == "append") options.journal_bytes_max = 32 << 10;  // and the next journal is begun.
+    if (command == "append") options.journal_bytes_max = 32 << 10;  // and the next journal is begun;
+    options.large_batch_bytes_min = 4 << 10;                        // and some rows are made while the disk syncs.
     auto log = EventLog::open(options);
     if (!log) return say_error(log.error());
     if (command == "append" && argc == 5)

@@ -29,12 +29,14 @@ struct World {  // A log on a file system that can fail, and what its callers we
         options.directory = directory;
         options.env = env.get();
         options.disk_free_bytes_min = 0;
-        options.stream_rows_max = 16;         // So that rows of streams are written now and then,
-        options.journal_bytes_max = 8 << 10;  // and the next journal is begun.
+        options.stream_rows_max = 16;                   // So that rows of streams are written now and then,
+        options.journal_bytes_max = journal_bytes_max;  // and the next journal is begun,
+        options.large_batch_bytes_min = 4 << 10;        // and some rows are made while the disk syncs.
         return EventLog::open(options);
     }
 
     std::filesystem::path directory;
+    std::uint64_t journal_bytes_max = 8 << 10;
     std::shared_ptr<FaultFileSystem> files;
     std::unique_ptr<rocksdb::Env> env;
 };
@@ -270,6 +272,52 @@ TEST_CASE("a full disk refuses appends until there is room; reads go on througho
         REQUIRE_FALSE(after.empty());
         told.acknowledged[after[0].seq.value] = "after";
         check_log(*log, told);
+    }
+}
+
+TEST_CASE("a batch whose sync met a full disk is told of once there is room, not before", "[events][fault]") {
+    for (const std::size_t notes : {1, 40}) {  // A large batch's rows are made while the disk syncs.
+        TempDir dir;
+        World world(dir.path() / "log");
+        world.journal_bytes_max = 1 << 20;  // The sync is of the batch.
+        auto log = *world.open();
+        Told told;
+        const std::vector<Note> batch(notes, {memory_number(1), std::string(300, 'u')});
+        const AppendHow how{.key = "once"};
+        for (int i = 0; i < 3; ++i) REQUIRE(append(*log, {{memory_number(2), "before"}}));
+        const auto before = log->head();
+        world.files->arm(FaultFileSystem::Fault::no_space, 1,
+                         [](const std::string& operation) { return operation.starts_with("sync "); });
+        const auto failed = append(*log, batch, how);
+        REQUIRE_FALSE(failed);
+        CHECK(world.files->met().find(".journal") != std::string::npos);
+        CHECK(failed.error().code == ErrorCode::resource_exhausted);
+        CHECK(log->head() == before);
+        CHECK(read_all(*log)->size() == before.value);
+        // Nobody is told of it while it may be lost.
+        CHECK_FALSE(log->find_receipts("shop", "once", {})->has_value());
+
+        world.files->arm(FaultFileSystem::Fault::none, 0);
+        std::optional<std::vector<Receipt>> again;
+        for (int tries = 0; !again && tries < 2'000; ++tries) {
+            if (auto receipts = append(*log, batch, how))
+                again = *receipts;
+            else
+                log->wait_past(Seq{1'000'000}, std::chrono::milliseconds(5));
+        }
+        REQUIRE(again);
+        CHECK(log->head() == Seq{before.value + notes});
+        REQUIRE(append(*log, {{memory_number(1), "after"}}));
+        for (std::size_t i = 0; i < notes; ++i) told.acknowledged[before.value + 1 + i] = batch[i].content;
+        told.acknowledged[before.value + notes + 1] = "after";
+        check_log(*log, told);
+        CHECK(log->head() == Seq{before.value + notes + 1});
+        CHECK(log->find_receipts("shop", "once", {})->has_value());
+        const auto root = *log->root(log->head());
+        log.reset();
+        log = *world.open();
+        check_log(*log, told);
+        CHECK(*log->root(log->head()) == root);
     }
 }
 
