@@ -39,13 +39,14 @@ bool is_outage(const Error& error) {
 }  // namespace
 
 Follower::Follower(EventLog& log, Projector& projector, std::unique_ptr<ViewSpace> space, const RuntimeOptions& options,
-                   FollowerMonitor& monitor, std::string note, FollowerRange range)
+                   FollowerMonitor& monitor, std::string note, FollowerRange range, std::shared_ptr<LogPages> together)
     : log_(log),
       projector_(projector),
       space_(std::move(space)),
       options_(options),
       monitor_(monitor),
       range_(range),
+      together_(std::move(together)),
       generation_(range.generation - 1),
       note_(std::move(note)) {}
 
@@ -83,6 +84,7 @@ void Follower::post(std::function<void()> task) {
 
 void Follower::pause() {
     paused_ = true;
+    drop_pages();
     publish();
 }
 
@@ -176,6 +178,8 @@ void Follower::open() {
         if (!*row) {
             const auto all = space_->iterate();
             all->seek({});
+            if (const auto walked = all->status(); !walked)
+                return "its rows could not be read: " + walked.error().message;
             return all->valid() ? std::optional<std::string>("its checkpoint was missing") : std::string();
         }
         const auto found = to_checkpoint(**row);
@@ -217,8 +221,8 @@ void Follower::open() {
 }
 
 void Follower::start_over() {
-    const bool again = !start_over_because_->empty();  // Else there was nothing.
-    if (auto emptied = empty(); !emptied) return fail(emptied.error());
+    const bool again = !start_over_because_->empty();  // Else there was nothing, and there is nothing to clear.
+    if (auto emptied = empty(again); !emptied) return fail(emptied.error());
 
     const auto generation = again || generation_ < range_.generation ? generation_ + 1 : generation_;
     const auto batch = space_->new_batch();
@@ -237,8 +241,9 @@ void Follower::start_over() {
     publish();
 }
 
-Status Follower::empty() {
-    if (auto cleared = space_->clear(); !cleared) return cleared;
+Status Follower::empty(bool rows) {
+    if (rows)
+        if (auto cleared = space_->clear(); !cleared) return cleared;
     if (opened_) return guarded([&] { return projector_.reset(); });
     // It must know its space before it is reset; files of a past that is gone may make that first open fail.
     const auto open = [&] { return guarded([&] { return projector_.open(*space_, Seq{0}); }); };
@@ -289,13 +294,20 @@ Status Follower::read(Seq end) {
     return Done{};
 }
 
-Status Follower::read_page(Seq after, Seq end, Page& page) const {
-    page.after = after;
-    page.events.clear();
-    page.arena.clear();
-    const EventLog::ReadLimits limits{std::min<std::uint64_t>(options_.batch_events_max, end.value - after.value),
-                                      options_.batch_bytes_max};
-    return guarded([&] { return log_.read(after, limits, page.arena, page.events); });
+Status Follower::read_page(Seq after, Seq end, LogPage& page) const {
+    const auto wanted = std::min<std::uint64_t>(options_.batch_events_max, end.value - after.value);
+    const auto read = [&](LogPage& into) {
+        into.after = after;
+        into.events.clear();
+        if (!into.arena || into.shared) into.arena = std::make_shared<EventArena>();
+        into.shared = false;
+        into.arena->clear();
+        return guarded([&] { return log_.read(after, {wanted, options_.batch_bytes_max}, *into.arena, into.events); });
+    };
+    if (together_ == nullptr || wanted < read_ahead_min) return read(page);
+    if (auto got = guarded([&] { return together_->get(after, page, read); }); !got) return got;
+    while (!page.events.empty() && page.events.back().seq() > end) page.events.pop_back();  // Another may read further.
+    return Done{};
 }
 
 void Follower::drop_pages() {
@@ -303,6 +315,7 @@ void Follower::drop_pages() {
     next_ = {};
     page_ = {};
     spare_ = {};
+    together_.reset();
 }
 
 // Applies and commits the events, or, when they fail `tries` times, each half by itself. false: not now; fail() knows.
@@ -359,6 +372,8 @@ bool Follower::commit(ViewBatch& batch, const EventView& last, std::uint64_t qua
 
 // Later, then: the events stay in the log. The pause doubles with each failure in a row.
 void Follower::fail(const Error& error) {
+    if (next_.valid()) next_.wait();
+    together_.reset();
     if (error_ != error.message || pause_before_retry_ == milliseconds(0)) tell("error", "failed: " + error.message);
     error_ = error.message;
     pause_before_retry_ = std::clamp(2 * pause_before_retry_, retry_pause_min, retry_pause_max);

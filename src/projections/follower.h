@@ -2,6 +2,7 @@
 // checkpoint. Private to runtime.cpp.
 #pragma once
 
+#include "log_pages.h"
 #include "runtime.h"
 
 #include <algorithm>
@@ -43,7 +44,7 @@ class Follower {
     };
 
     Follower(EventLog& log, Projector& projector, std::unique_ptr<ViewSpace> space, const RuntimeOptions& options,
-             FollowerMonitor& monitor, std::string note, FollowerRange range);
+             FollowerMonitor& monitor, std::string note, FollowerRange range, std::shared_ptr<LogPages> together);
     ~Follower();  // After stop().
     Follower(const Follower&) = delete;
     Follower& operator=(const Follower&) = delete;
@@ -71,21 +72,15 @@ class Follower {
     Seq applied() const { return applied_; }
 
  private:
-    struct Page {
-        Seq after;
-        EventArena arena;
-        std::vector<EventView> events;
-    };
-
     Seq end() const { return std::min({log_.head(), range_.up_to, projector_.input_up_to()}); }
     void run();
     bool next_turn();  // Waits for something to do; false: stop.
     void open();
     void turn();
     void start_over();
-    Status empty();  // The space and the projector.
+    Status empty(bool rows);  // The projector, and the space if it has rows.
     Status read(Seq end);
-    Status read_page(Seq after, Seq end, Page& page) const;
+    Status read_page(Seq after, Seq end, LogPage& page) const;
     void drop_pages();
     bool fold(std::span<const EventView> events, unsigned tries);
     bool quarantine(const EventView& event, const Error& error);
@@ -102,6 +97,7 @@ class Follower {
     const RuntimeOptions& options_;
     FollowerMonitor& monitor_;
     const FollowerRange range_;
+    std::shared_ptr<LogPages> together_;  // Until it has caught up or failed; null: it reads for itself.
 
     // Of the thread alone.
     Seq applied_;
@@ -119,9 +115,9 @@ class Follower {
     std::chrono::steady_clock::time_point retry_at_;
     std::string error_;
     std::string note_;
-    Page page_;                         // In hand,
-    Page spare_;                        // and the one before it, for its memory.
-    std::future<Page> next_;            // Being read while the one in hand is folded.
+    LogPage page_;                      // In hand,
+    LogPage spare_;                     // and the one before it, for its memory.
+    std::future<LogPage> next_;         // Being read while the one in hand is folded.
     std::unique_ptr<ViewBatch> batch_;  // Empty between two turns; kept for its memory.
 
     // Under the monitor's mutex.

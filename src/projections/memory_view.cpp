@@ -84,7 +84,11 @@ bool same_body(const Memory& a, const Memory& b) {
     return a.content == b.content && a.metadata == b.metadata && a.tags == b.tags && a.fields == b.fields;
 }
 
-// One batch of events being folded. Reads each key it needs at most once, and writes nothing before finish().
+// A batch is folded so many events at a time: what is held of them is still in the processor's cache when it is
+// written.
+constexpr std::size_t fold_events_max = 1024;
+
+// Some events being folded. Reads each key it needs at most once, and writes nothing before finish().
 class Fold {
  public:
     explicit Fold(ViewBatch& batch) : batch_(batch) {}
@@ -349,12 +353,15 @@ class StoredMemoryView final : public MemoryView {
         return Done{};
     }
     Status apply(std::span<const EventView> events, ViewBatch& batch) override {
-        if (events.empty()) return Done{};
-        Fold fold(batch);
-        for (const auto& event : events)
-            if (auto applied = fold.apply(event); !applied) return applied;
-        fold.finish();
-        staged_ = events.back().seq().value;
+        while (!events.empty()) {
+            const auto some = events.first(std::min(events.size(), fold_events_max));
+            Fold fold(batch);
+            for (const auto& event : some)
+                if (auto applied = fold.apply(event); !applied) return applied;
+            fold.finish();
+            staged_ = some.back().seq().value;
+            events = events.subspan(some.size());
+        }
         return Done{};
     }
     void committed() override { applied_ = staged_; }

@@ -159,7 +159,8 @@ Status Batch::write_file(const Column& column, const std::vector<Place>& ordered
     auto options = column.db().GetOptions(column.handle());
     options.compression = rocksdb::kNoCompression;  // A compaction will come.
     options.bottommost_compression = rocksdb::kDisableCompressionOption;
-    rocksdb::SstFileWriter file(rocksdb::EnvOptions(), options, column.handle());
+    constexpr bool drop_from_page_cache = false;  // It is read again soon: by the one who writes, and by a compaction.
+    rocksdb::SstFileWriter file(rocksdb::EnvOptions(), options, column.handle(), drop_from_page_cache);
     const auto path = column.bulk_path();
     auto status = file.Open(path);
     for (const auto& place : ordered) {

@@ -109,6 +109,7 @@ class Runtime : public ProjectionRuntime {
         auto pointers = views_.space(generations_space);
         if (!pointers) return pointers.error();
         pointers_ = std::move(*pointers);
+        const auto together = std::make_shared<LogPages>();
         std::set<std::string_view> names;
         for (auto& projection : projections) {
             auto entry = std::make_unique<Entry>();
@@ -120,7 +121,7 @@ class Runtime : public ProjectionRuntime {
             entry->number_last = *number;
             remove_others(entry->projection.name, space_name_of(entry->projection.name, *number));
             auto made = make(*entry, space_name_of(entry->projection.name, *number), note,
-                             {.generation = std::max<std::uint64_t>(*number, 1)});
+                             {.generation = std::max<std::uint64_t>(*number, 1)}, together);
             if (!made) return made.error();
             entry->current = std::move(*made);
             entries_.push_back(std::move(entry));
@@ -387,14 +388,14 @@ class Runtime : public ProjectionRuntime {
     }
 
     Result<std::shared_ptr<Generation>> make(const Entry& entry, const std::string& space_name, const std::string& note,
-                                             FollowerRange range) {
+                                             FollowerRange range, std::shared_ptr<LogPages> together = nullptr) {
         auto space = views_.space(space_name);
         if (!space) return space.error();
         auto generation = std::make_shared<Generation>();
         generation->space_name = space_name;
         generation->projector = entry.projection.make(views_.directory() / space_name);
         generation->follower = std::make_unique<Follower>(log_, *generation->projector, std::move(*space), options_,
-                                                          monitor_, note, range);
+                                                          monitor_, note, range, std::move(together));
         return generation;
     }
 

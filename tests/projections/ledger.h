@@ -12,6 +12,7 @@
 #include <atomic>
 #include <charconv>
 #include <functional>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -94,12 +95,14 @@ class Ledger : public Projector {
     std::string settings_;
     std::function<Status(const EventView&)> before_event;  // May refuse it.
     std::function<Status()> on_open;
+    Seq input_up_to_{std::numeric_limits<std::uint64_t>::max()};
     std::atomic<int> resets = 0, saves = 0, idles = 0;
     std::atomic<std::size_t> batch_max = 0;
 
     std::string_view name() const override { return name_; }
     std::uint32_t version() const override { return version_; }
     std::string settings() const override { return settings_; }
+    Seq input_up_to() const override { return input_up_to_; }
 
     Status open(ViewSpace& space, Seq) override {
         space_ = &space;

@@ -105,6 +105,24 @@ TEST_CASE("the state does not depend on how events are cut into batches", "[runt
     CHECK(std::ranges::count(digests, digests.front()) == static_cast<std::ptrdiff_t>(digests.size()));
 }
 
+TEST_CASE("projectors that read the log together go each to its own end", "[runtime]") {
+    const TempDir temp;
+    Views views(temp.path() / "views");
+    MemoryEventLog log;
+    grow(log, 9000);
+    Ledger ledger, other, third;
+    other.name_ = "other";
+    other.input_up_to_ = Seq{5500};
+    third.name_ = "third";
+    const auto runtime = run(log, views, {&ledger, &other, &third}, {.batch_events_max = 2000});
+    REQUIRE(runtime->wait_for("ledger", Seq{9000}, long_enough));
+    REQUIRE(runtime->wait_for("third", Seq{9000}, long_enough));
+    REQUIRE(runtime->wait_for("other", Seq{5500}, long_enough));
+    CHECK(rows_of(views).sum == sum_up_to(Seq{9000}));
+    CHECK(rows_of(views, "third").sum == sum_up_to(Seq{9000}));
+    CHECK(rows_of(views, "other").sum == sum_up_to(Seq{5500}));
+}
+
 TEST_CASE("what does not fit a batch waits in the log", "[runtime]") {
     const TempDir temp;
     Views views(temp.path() / "views");

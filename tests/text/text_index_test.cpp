@@ -174,6 +174,53 @@ TEST_CASE("the digest does not depend on batches, and a rebuild repeats it", "[t
     }
 }
 
+TEST_CASE("a batch of thousands gives what one event at a time gives", "[text]") {
+    const auto seed = test_seed();
+    INFO("seed " << seed);
+    TextStore store;
+    RandomTexts texts(seed, 400);
+    const std::vector<std::string> odd{"",
+                                       "of the who",
+                                       "load_page in main.cpp",
+                                       "na\u00efve caf\u00e9",
+                                       "\u6771\u4eac",
+                                       "don't? \xff\xfe",
+                                       std::string(300, 'x')};
+    for (int i = 0; i < 4000; ++i) {
+        texts.step(store);
+        if (texts.random()() % 3 != 0) continue;
+        auto said = texts.said();
+        said.content += " " + odd[texts.random()() % odd.size()];
+        store.record(said);
+    }
+    const auto one_by_one = digest_of(store.tape, [] { return std::uint64_t{1}; });
+    CHECK(digest_of(store.tape, [] { return std::uint64_t{100'000}; }) == one_by_one);
+    CHECK(digest_of(store.tape, [] { return std::uint64_t{2500}; }) == one_by_one);
+}
+
+TEST_CASE("a long batch that fails can be folded again", "[text]") {
+    TextStore store;
+    const auto first = store.record({.content = "steady words", .session = "s", .actor = "Ann"});
+    store.catch_up();
+    const auto rows = store.space.map();
+    const auto entry = std::ranges::find_if(*rows, [](const auto& row) { return row.first[2] == 'f'; });
+    const auto put = [&](std::string_view value) {
+        const auto batch = store.space.new_batch();
+        batch->put(entry->first, value);
+        REQUIRE(store.space.write(*batch));
+    };
+    RandomTexts texts(3, 400);
+    for (int i = 0; i < 1200; ++i) store.record({.content = texts.text(12), .session = "s"});
+    store.revise_content(first, "other words");
+    for (int i = 0; i < 1500; ++i) store.record({.content = texts.text(12), .session = "s"});
+
+    put("\xff");
+    CHECK_FALSE(follow(store.tape, *store.index, store.space, store.applied, store.tape.head()));
+    put(entry->second);
+    store.catch_up();
+    CHECK(*store.index->digest() == digest_of(store.tape, [] { return std::uint64_t{1}; }));
+}
+
 TEST_CASE("a batch that is given up leaves nothing", "[text]") {
     TextStore store;
     const auto first = store.record({.content = "steady words", .session = "s", .actor = "Ann"});
