@@ -70,8 +70,7 @@ Status RocksStore::move_out(const ArchivedRange& range, std::span<const Hash> le
     const SeqKey begin(range.first), end(Seq{range.last.value + 1});
     batch.DeleteRange(family(events), begin.slice(), end.slice()).PermitUncheckedError();
     const std::lock_guard moving(moving_mutex_);
-    if (auto written = commit(batch, true, "archiving events"); !written) return written;
-    return archive_->add(range);
+    return commit(batch, true, "archiving events", [&] { return archive_->add(range); });
 }
 
 Seq RocksStore::moved_out() const {

@@ -448,9 +448,10 @@ Status RocksStore::keep_erasure(const Erasure& erasure) const {
     rocksdb::WriteBatch batch(0, 0, batch_protection_bytes, 0);
     batch.Put(family(meta), ErasureTable::key(erasure.project, erasure.user), ErasureTable::value(erasure))
         .PermitUncheckedError();
-    if (auto kept = commit(batch, true, "keeping how far an erasure is"); !kept) return kept;
-    erasures_.put(erasure);
-    return Done{};
+    return commit(batch, true, "keeping how far an erasure is", [&]() -> Status {
+        erasures_.put(erasure);
+        return Done{};
+    });
 }
 
 Result<std::optional<TombstoneReason>> RocksStore::find_tombstone(const TombstoneHash& hash) const {

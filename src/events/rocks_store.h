@@ -146,7 +146,7 @@ class RocksStore {
     bool has_tombstones() const { return has_tombstones_.load(std::memory_order_acquire); }
     const LogArchive& archive() const { return *archive_; }
     // From its return on the events of `range`, which follow those that were moved out before and are indexed, are read
-    // from their segment. `leaves` are their hashes. All or nothing, synced.
+    // from their segment, also when only the sync failed. `leaves` are their hashes. All or nothing, synced.
     Status move_out(const ArchivedRange& range, std::span<const Hash> leaves) const;
     Status reclaim() const;  // Gives back the space of all that were moved out.
 
@@ -184,6 +184,7 @@ class RocksStore {
     Status load_erasures();
     Status clear_index();
     Status read_journal(const RocksStoreOptions& options);
+    // `applied` brings what is in memory up to the rows.
     Status commit(
         rocksdb::WriteBatch& batch, bool sync, std::string_view doing,
         const std::function<Status()>& applied = [] { return Status(Done{}); }) const;
