@@ -60,8 +60,10 @@ class PostgresServer {
         return std::nullopt;
     }
 
-    explicit PostgresServer(Sync sync = Sync::off)
+    // `settings`: of the server, as name=value; they come after our own.
+    explicit PostgresServer(Sync sync = Sync::off, std::vector<std::string> settings = {})
         : sync_(sync),
+          settings_(std::move(settings)),
           programs_(programs().value()),
           folder_(sync == Sync::on ? TempDir::On::disk : TempDir::On::memory) {
         if (geteuid() == 0) {  // PostgreSQL refuses root.
@@ -90,28 +92,14 @@ class PostgresServer {
         int ends[2];
         if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("cannot make a pipe");
         ready_ = log_ended_ = false;
-        pid_ = spawn({programs_ / "postgres",
-                      "-D",
-                      data(),
-                      "-c",
-                      "listen_addresses=",
-                      "-c",
-                      "fsync=" + off,
-                      "-c",
-                      "full_page_writes=" + off,
-                      "-c",
-                      "synchronous_commit=" + off,
-                      "-c",
-                      "unix_socket_directories=" + folder_.path().string(),
-                      "-c",
-                      "shared_buffers=32MB",
-                      "-c",
-                      "max_connections=40",
-                      "-c",
-                      "logging_collector=off",
-                      "-c",
-                      "log_destination=stderr"},
-                     ends[1]);
+        std::vector<std::string> words{programs_ / "postgres", "-D", data()};
+        for (const auto& setting : {std::string("listen_addresses="), "fsync=" + off, "full_page_writes=" + off,
+                                    "synchronous_commit=" + off, "unix_socket_directories=" + folder_.path().string(),
+                                    std::string("shared_buffers=32MB"), std::string("max_connections=40"),
+                                    std::string("logging_collector=off"), std::string("log_destination=stderr")})
+            words.insert(words.end(), {"-c", setting});
+        for (const auto& setting : settings_) words.insert(words.end(), {"-c", setting});
+        pid_ = spawn(words, ends[1]);
         close(ends[1]);
         log_ = std::thread([this, end = ends[0]] { read_log(end); });
         std::unique_lock lock(mutex_);
@@ -193,6 +181,7 @@ class PostgresServer {
     }
 
     Sync sync_;
+    std::vector<std::string> settings_;
     std::filesystem::path programs_;
     TempDir folder_;
     std::optional<uid_t> user_;

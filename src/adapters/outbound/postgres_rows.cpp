@@ -234,19 +234,27 @@ std::vector<PostgresColumn> all_columns(Kind kind) {
     return columns;
 }
 
-std::string upsert_sql(const std::string& table, Kind kind) {
+std::string upsert_sql(const std::string& table, Kind kind, std::size_t rows, VectorColumn vectors) {
     std::string names;
-    std::string values;
     std::string changes;
     const auto columns = all_columns(kind);
-    for (std::size_t i = 0; i < columns.size(); ++i) {
-        const char* const comma = i == 0 ? "" : ", ";
-        names += comma + columns[i].name;
-        values += comma + ("$" + std::to_string(i + 1));
-        if (columns[i].name == "project" || columns[i].name == "memory_id") continue;
-        changes += (changes.empty() ? "" : ", ") + columns[i].name + " = EXCLUDED." + columns[i].name;
+    for (const auto& [name, type] : columns) {
+        names += (names.empty() ? "" : ", ") + name;
+        if (name == "project" || name == "memory_id") continue;
+        changes += (changes.empty() ? "" : ", ") + name + " = EXCLUDED." + name;
     }
-    return "INSERT INTO " + table + " (" + names + ") VALUES (" + values +
+    std::string values;
+    std::size_t parameter = 0;
+    for (std::size_t row = 0; row < rows; ++row) {
+        values += row == 0 ? "(" : "), (";
+        for (std::size_t i = 0; i < columns.size(); ++i) {
+            values.append(i == 0 ? "$" : ", $").append(std::to_string(++parameter));
+            // Among several rows a parameter does not take its type from its column.
+            const bool is_reals = columns[i].type == "vector" && vectors == VectorColumn::reals;
+            if (rows > 1) values.append("::").append(is_reals ? "real[]" : columns[i].type);
+        }
+    }
+    return "INSERT INTO " + table + " (" + names + ") VALUES " + values +
            ") ON CONFLICT (project, memory_id) DO UPDATE SET " + changes;
 }
 
@@ -263,9 +271,8 @@ std::string select_memory_sql(const std::string& table, Kind kind) {
     return "SELECT " + names + "NULL::text, NULL::real[] FROM " + table;
 }
 
-PostgresParams to_params(const SinkRecord& record, VectorColumn vectors) {
+void append_params(PostgresParams& params, const SinkRecord& record, VectorColumn vectors) {
     thread_local Analyzer analyzer;
-    PostgresParams params;
     visit_columns(record.memory, Encoder{params});
     if (!record.embedding)
         params.null().null();
@@ -275,7 +282,6 @@ PostgresParams to_params(const SinkRecord& record, VectorColumn vectors) {
         params.text(record.embedding->model).reals(record.embedding->values);
     const auto text = text_of(record.memory, analyzer);
     params.lexemes(text.terms).int32(static_cast<std::int32_t>(text.length)).boolean(text.asks).int16(text.asked);
-    return params;
 }
 
 Result<SinkRecord> record_from_row(const PostgresRows& rows, std::size_t row, Kind kind, VectorColumn vectors) {

@@ -27,12 +27,13 @@ struct PostgresColumn {
 std::vector<PostgresColumn> memory_columns(Kind kind);
 // Those too that are made of the others, for searches: no record has them.
 std::vector<PostgresColumn> all_columns(Kind kind);
-std::string upsert_sql(const std::string& table, Kind kind);
+// Of so many rows, their parameters one row after the other. No memory may be in it twice.
+std::string upsert_sql(const std::string& table, Kind kind, std::size_t rows, VectorColumn vectors);
 std::string select_sql(const std::string& table, Kind kind);  // By project and memory id.
 // Without its vector, as record_from_row reads it where vectors are reals; a condition is to follow.
 std::string select_memory_sql(const std::string& table, Kind kind);
 
-PostgresParams to_params(const SinkRecord& record, VectorColumn vectors);
+void append_params(PostgresParams& params, const SinkRecord& record, VectorColumn vectors);
 // data_loss: the row holds what no memory can; details: project, memory_id, column. Metadata comes with its keys
 // sorted, since jsonb does not keep their order, nor how numbers are spelled.
 Result<SinkRecord> record_from_row(const PostgresRows& rows, std::size_t row, Kind kind, VectorColumn vectors);

@@ -283,16 +283,23 @@ class PostgresSink final : public Sink {
         return take;
     }
 
-    // What is sent once for each record is planned once.
+    // What is sent often is planned once.
     Status prepare(const SinkBatch& batch) {
-        std::array<bool, kind_count> kinds{};
-        for (const auto& record : batch.upserts) kinds[static_cast<std::size_t>(record.memory.kind())] = true;
-        for (const auto& removal : batch.removals) kinds[static_cast<std::size_t>(removal.kind)] = true;
-        for (const auto& letter : batch.dead_letters) kinds[static_cast<std::size_t>(letter.kind)] = true;
+        std::array<std::size_t, kind_count> upserts{}, deletes{};
+        for (const auto& record : batch.upserts) ++upserts[static_cast<std::size_t>(record.memory.kind())];
+        for (const auto& removal : batch.removals) ++deletes[static_cast<std::size_t>(removal.kind)];
+        for (const auto& letter : batch.dead_letters) ++deletes[static_cast<std::size_t>(letter.kind)];
         for (const auto& row : kind_table) {
-            if (!kinds[static_cast<std::size_t>(row.kind)]) continue;
             const auto table = table_of(options_, row.kind);
-            if (auto made = prepare_once("upsert " + table, upsert_sql(table, row.kind)); !made) return made.error();
+            for (auto left = upserts[static_cast<std::size_t>(row.kind)]; left > 0;) {
+                const auto rows = rows_together(left);
+                left -= rows;
+                if (auto made =
+                        prepare_once(upsert_name(table, rows), upsert_sql(table, row.kind, rows, tables_.vectors));
+                    !made)
+                    return made.error();
+            }
+            if (deletes[static_cast<std::size_t>(row.kind)] == 0) continue;
             if (auto made =
                     prepare_once("delete " + table, "DELETE FROM " + table + " WHERE project = $1 AND memory_id = $2");
                 !made)
@@ -306,6 +313,11 @@ class PostgresSink final : public Sink {
                 "session, actor, source_type, source_ref, reason, correlation_id, causation_id, changes) "
                 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)");
     }
+    // How many of those that are left go into one statement: a row of its own costs the server about as much again.
+    static std::size_t rows_together(std::size_t left) { return left >= 64 ? 64 : left >= 8 ? 8 : 1; }
+    static std::string upsert_name(const std::string& table, std::size_t rows) {
+        return "upsert " + std::to_string(rows) + " " + table;
+    }
     Status prepare_once(const std::string& name, const std::string& sql) {
         if (prepared_.contains(name)) return Done{};
         if (auto made = connection_->prepare(name, sql); !made) return made.error();
@@ -318,14 +330,27 @@ class PostgresSink final : public Sink {
         for (const auto& erasure : batch.erasures) queue(erasure);
         for (const auto& removal : batch.removals) queue_delete(removal.project, removal.kind, removal.memory_id);
         queue_settled_letters(batch);
-        for (const auto& record : batch.upserts)
-            connection_->queue_prepared("upsert " + table_of(options_, record.memory.kind()),
-                                        to_params(record, tables_.vectors));
+        queue_upserts(batch);
         for (const auto& letter : batch.dead_letters) {
             queue_delete(letter.project, letter.kind, letter.memory_id);
             queue(letter);
         }
         for (const auto& event : batch.events) queue(event);
+    }
+
+    void queue_upserts(const SinkBatch& batch) {
+        std::array<std::vector<const SinkRecord*>, kind_count> by_kind;
+        for (const auto& record : batch.upserts)
+            by_kind[static_cast<std::size_t>(record.memory.kind())].push_back(&record);
+        for (const auto& row : kind_table) {
+            const auto& records = by_kind[static_cast<std::size_t>(row.kind)];
+            for (std::size_t at = 0; at < records.size();) {
+                const auto rows = rows_together(records.size() - at);
+                PostgresParams params;
+                for (const auto end = at + rows; at < end; ++at) append_params(params, *records[at], tables_.vectors);
+                connection_->queue_prepared(upsert_name(table_of(options_, row.kind), rows), params);
+            }
+        }
     }
 
     void queue_delete(const std::string& project, Kind kind, const MemoryId& id) {

@@ -243,8 +243,9 @@ TEST_CASE("every part of a memory of every kind comes back from PostgreSQL with 
     std::map<Key, SinkRecord> model;
     for (std::uint64_t seq = 0; seq < 5; ++seq) {
         auto next = batch(seq, seq + 1);
-        for (std::size_t i = 0; i < 100; ++i) {
-            auto record = random.record(static_cast<Kind>(random.below(kind_count)), Seq{seq + 1});
+        const bool alike = seq % 2 == 1;  // Many of a kind share statements.
+        for (std::size_t i = 0; i < (alike ? 1 + random.below(200) : 100); ++i) {
+            auto record = random.record(static_cast<Kind>(alike ? seq : random.below(kind_count)), Seq{seq + 1});
             if (!model.empty() && random.chance()) {  // One that is there already.
                 const auto& old =
                     std::next(model.begin(), static_cast<std::ptrdiff_t>(random.below(model.size())))->second;
