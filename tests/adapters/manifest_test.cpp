@@ -34,7 +34,8 @@ TEST_CASE("a manifest is what sha256sum says of each kind's lines", "[adapters][
     CHECK(json["kinds"].size() == 2);
     CHECK(json["kinds"]["note"]["count"] == 1);
     // printf '{"content":"one"}\n' | sha256sum
-    CHECK(json["kinds"]["note"]["sha256"] == "28e471aa12c9b395d93d8021a7c97f7df8392f4e677ae481aac38a7e3579cc4b");
+    CHECK(json["kinds"]["note"]["sha256"].get<std::string>() ==
+          "28e471aa12c9b395d93d8021a7c97f7df8392f4e677ae481aac38a7e3579cc4b");
     const auto back = manifest_from_json(json.dump());
     REQUIRE(back);
     CHECK(back->seq == Seq{7});
