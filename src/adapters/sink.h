@@ -85,6 +85,14 @@ struct SinkCapabilities {
     std::size_t batch_bytes_max = std::size_t{4} << 20;  // About: of contents and vectors.
 };
 
+// What a sink's calls have cost since it was made. Each only rises.
+struct SinkUsage {
+    std::uint64_t bytes_sent = 0;  // Of what the far side is to hold or to answer; without protocol and encryption.
+    std::uint64_t repeats = 0;     // Of what failed, within a call.
+    std::uint64_t throttles = 0;   // The far side wanted to be left alone.
+    double request_units = 0;      // Charged by Cosmos DB.
+};
+
 // What is there, in the order of project (its bytes) and memory id; as of one position, whatever is written meanwhile.
 class SinkWalk {
  public:
@@ -112,6 +120,7 @@ class Sink {
     virtual Status clear() = 0;
     // Without taking over. not_found: nothing is there.
     virtual Result<std::unique_ptr<SinkWalk>> walk() = 0;
+    virtual SinkUsage usage() const { return {}; }
 };
 
 }  // namespace annal

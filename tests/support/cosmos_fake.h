@@ -68,6 +68,8 @@ class CosmosFake {
         int refused = 0;            // 400 and 413: what a client should never send.
         int batches = 0;            // That were applied.
         int operations = 0;         // Of these.
+        int throttled = 0;
+        double request_units = 0;  // Of answers that were sent.
     };
     Counts counts() const {
         const std::scoped_lock lock(mutex_);
@@ -132,11 +134,13 @@ class CosmosFake {
     }
 
     static FakeAnswer failure(int status, const std::string& code) {
-        return {.status = status, .body = Json{{"code", code}, {"message", "as " + code}}.dump()};
+        return {.status = status,
+                .body = Json{{"code", code}, {"message", "as " + code}}.dump(),
+                .headers = {{"x-ms-request-charge", "0.5"}}};
     }
     static FakeAnswer throttled() {
         auto answer = failure(429, "TooManyRequests");
-        answer.headers.emplace_back("x-ms-retry-after-ms", "300");
+        answer.headers = {{"x-ms-retry-after-ms", "300"}};  // Free of charge.
         return answer;
     }
     FakeAnswer refusal(int status, const std::string& code) {
@@ -151,6 +155,14 @@ class CosmosFake {
 
     FakeAnswer answer(const FakeRequest& request) {
         const std::scoped_lock lock(mutex_);
+        auto done = answer_by_chance(request);
+        if (done.status == 429) ++counts_.throttled;
+        for (const auto& [name, value] : done.headers)
+            if (name == "x-ms-request-charge" && done.fault == Fault::none) counts_.request_units += std::stod(value);
+        return done;
+    }
+
+    FakeAnswer answer_by_chance(const FakeRequest& request) {
         ++counts_.requests;
         ++requests_;
         if (clock_.now() < not_before_) ++counts_.too_early;

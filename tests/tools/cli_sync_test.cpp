@@ -35,6 +35,13 @@ TEST_CASE("a sink is added, brought up to date, verified, paused and removed", "
     CHECK(ran["sinks"][0]["state"] == "following");
     CHECK(ran["sinks"][0]["position"]["seq"] == 1);
     CHECK(ran["sinks"][0]["lag_events"] == 0);
+    const auto counted = ran["sinks"][0];
+    CHECK(counted["records"] == counted["position"]["seq"]);
+    CHECK(counted["bytes_sent"] > 0);
+    auto kept = cli({"sync", "status"}).json()["sinks"][0];  // Of another process.
+    for (const auto* name :
+         {"batches", "records", "dead_letters", "retries", "throttles", "bytes_sent", "request_units"})
+        CHECK(kept[name] == counted[name]);
     const Json verified = cli({"sync", "verify", "copy"}).json();
     CHECK(verified["sinks"][0]["equal"] == true);
     CHECK(verified["sinks"][0]["records"] == 1);

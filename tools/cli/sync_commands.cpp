@@ -99,12 +99,16 @@ Status print_statuses(const Context& context, const std::vector<SyncStatus>& all
         return Context::print(json);
     }
     if (all.empty()) return Context::write("no sinks; `annal sync add --help` shows how to add one\n");
-    std::vector<std::vector<std::string>> rows{{"name", "type", "state", "seq", "lag", "error"}};
+    std::vector<std::vector<std::string>> rows{{"name", "type", "state", "seq", "lag", "records", "dead letters",
+                                                "retries", "throttled", "MB sent", "RU", "error"}};
     for (const auto& status : all)
         rows.push_back({status.name, status.type, std::string(to_string(status.state)),
                         status.position ? std::to_string(status.position->seq.value) : "-", lag_text(status),
-                        status.error ? clean(status.error->message) : ""});
-    return Context::write(table(rows, {3}));
+                        std::to_string(status.records), std::to_string(status.dead_letters),
+                        std::to_string(status.retries), std::to_string(status.throttles),
+                        number_text(static_cast<double>(status.bytes_sent) / 1e6, 1),
+                        number_text(status.request_units, 0), status.error ? clean(status.error->message) : ""});
+    return Context::write(table(rows, {3, 5, 6, 7, 8, 9, 10}));
 }
 
 void add_add(CLI::App& sync, Context& context) {
@@ -193,6 +197,7 @@ Example:
             if (!sinks) return sinks.error();
             auto engine = context.open_to_read();
             if (!engine) return engine.error();
+            const auto counters = load_sync_counters(context.store);
             std::vector<SyncStatus> all;
             int code = 0;
             for (const auto& config : *sinks) {
@@ -206,6 +211,8 @@ Example:
                     status.error = sink.error();
                 }
                 status.name = config.name;
+                if (const auto counted = counters.find(config.name); counted != counters.end())
+                    static_cast<SyncCounters&>(status) = counted->second;
                 if (config.paused)
                     status.state = SyncState::paused;
                 else if (status.error && code == 0)
@@ -257,7 +264,18 @@ SyncOptions sync_options(const Context& context) {
 Status add_to(SyncRunner& runner, const Context& context, const SinkConfig& config, bool paused) {
     auto sink = make_sink(config, sync_options(context).on_message);
     if (!sink) return sink.error();
-    return runner.add(config.name, *std::move(sink), paused);
+    auto counters = load_sync_counters(context.store);
+    return runner.add(config.name, *std::move(sink), paused, counters[config.name]);
+}
+
+// So that `status`, and the next run, go on from there.
+void keep_counters(const Context& context, const std::vector<SyncStatus>& all) {
+    const auto before = load_sync_counters(context.store);
+    auto counters = before;
+    for (const auto& status : all) counters[status.name] = status;
+    if (counters == before) return;
+    if (auto kept = save_sync_counters(context.store, counters); !kept)
+        warn(context.json, "warning", "the counters of sinks cannot be kept: " + kept.error().message);
 }
 
 std::uint64_t applied(const std::vector<SyncStatus>& all) {
@@ -304,6 +322,7 @@ Result<int> run_until_current(const Context& context, Engine& engine, const Run&
         }
     }
     const auto all = run.status();
+    keep_counters(context, run.runner->status());
     if (auto ok = print_statuses(context, all); !ok) return ok.error();
     if (!first && !run.unmade.empty()) first = run.unmade.front().error;
     if (first) return *first;
@@ -316,6 +335,7 @@ Result<int> run_on(const Context& context, const Run& run, const std::vector<std
     Progress progress("following", !context.json);
     while (!interruption.came_within(1000ms)) {
         const auto all = run.runner->status();
+        keep_counters(context, all);
         std::uint64_t lag = 0;
         for (const auto& status : all) lag += status.lag_events;
         progress.show(applied(all), applied(all) + lag);
@@ -340,6 +360,7 @@ Result<int> run_on(const Context& context, const Run& run, const std::vector<std
         }
     }
     progress.clear();
+    keep_counters(context, run.runner->status());
     if (auto ok = print_statuses(context, run.status()); !ok) return ok.error();
     return 0;
 }
@@ -460,6 +481,8 @@ Example:
                 removed = *at;
                 sinks.erase(at);
             });
+            if (auto counters = load_sync_counters(context.store); ok && counters.erase(*name) > 0)
+                ok = save_sync_counters(context.store, counters);
             if (ok) ok = say(context, removed, "removed; what is there stays there");
             if (!ok) return ok.error();
             return 0;

@@ -145,12 +145,12 @@ Result<HttpResponse> CosmosClient::call(const Target& target, HttpRequest reques
             {"authorization", sign_cosmos_request(signed_request.method, target.type, target.link, date, key_)});
         return true;
     };
-    auto response = service_->call(call);
-    if (response)
-        if (const auto* charge = response->header("x-ms-request-charge"))
+    call.answered = [this](const HttpResponse& response) {
+        if (const auto* charge = response.header("x-ms-request-charge"))
             if (const double units = std::strtod(charge->c_str(), nullptr); units > 0 && units < 1e9)
                 centi_units_ += std::llround(units * 100);
-    return response;
+    };
+    return service_->call(call);
 }
 
 Status CosmosClient::make(const Target& target, const Json& body) {

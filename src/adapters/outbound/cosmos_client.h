@@ -85,8 +85,9 @@ class CosmosClient {
     Result<std::vector<std::shared_ptr<const Json>>> query(std::string_view container, std::string_view partition,
                                                            const Query& query);
 
-    // What the answers of success have been charged with, since the start.
+    // What every answer that came was charged with, since the start.
     double request_units() const { return static_cast<double>(centi_units_.load()) / 100; }
+    HttpServiceCounts counts() const { return service_->counts(); }
     BreakerState breaker_state() const { return service_->breaker_state(); }
 
  private:

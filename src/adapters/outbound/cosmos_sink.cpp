@@ -192,6 +192,10 @@ class CosmosSink final : public Sink {
 
     Result<std::optional<SinkPosition>> take_over(std::string_view store_id) override;
     Status apply(const SinkBatch& batch) override;
+    SinkUsage usage() const override {
+        const auto counts = client_->counts();
+        return {counts.bytes_sent, counts.repeats, counts.throttles, client_->request_units()};
+    }
     Status clear() override;
     Result<std::unique_ptr<SinkWalk>> walk() override;
 

@@ -418,6 +418,7 @@ class FileSink final : public Sink {
         return Done{};
     }
 
+    SinkUsage usage() const override { return {.bytes_sent = bytes_written_}; }
     Result<std::unique_ptr<SinkWalk>> walk() override {
         const Error nothing{ErrorCode::not_found, "nothing is there", {}};
         const auto held = lock(LOCK_SH);
@@ -460,6 +461,7 @@ class FileSink final : public Sink {
         return options_.may_change && !options_.may_change();
     }
     Status write_at(int fd, std::string_view text, std::uint64_t offset, std::string_view doing) {
+        bytes_written_ += text.size();
         const bool last = fails();
         if (last) text = text.substr(0, text.size() / 2);
         while (!text.empty()) {
@@ -592,6 +594,7 @@ class FileSink final : public Sink {
     FileSinkOptions options_;
     std::optional<State> state_;  // What is there; unset: that is not known.
     std::uint64_t fence_ = 0;
+    std::uint64_t bytes_written_ = 0;
 };
 
 }  // namespace

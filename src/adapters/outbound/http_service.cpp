@@ -103,6 +103,11 @@ void HttpService::note_window(const HttpResponse& response) {
     not_before_.us = std::max(not_before_.us, now.us + std::min(*wait, options_.window_max).count() * 1000);
 }
 
+HttpServiceCounts HttpService::counts() const {
+    const std::scoped_lock lock(mutex_);
+    return counts_;
+}
+
 // One request, two when the first credentials are not accepted.
 Result<HttpResponse> HttpService::attempt(const HttpCall& call) {
     HttpRequest request = call.request;
@@ -113,7 +118,14 @@ Result<HttpResponse> HttpService::attempt(const HttpCall& call) {
             if (!*authorized) return error_of_status(401, options_.name);
         }
         auto response = client_->send(request);
+        {
+            const std::scoped_lock lock(mutex_);
+            ++counts_.requests;
+            counts_.bytes_sent += request.body.size();
+            if (response && response->status == 429) ++counts_.throttles;
+        }
         if (!response) return named(response.error());
+        if (call.answered) call.answered(*response);
         if (response->status == 401 && call.authorize && !again) continue;
         if (response->status == 429 || response->status == 503) note_window(*response);
         if (response->status < 200 || response->status > 299) return error_of_status(response->status, options_.name);
@@ -135,6 +147,10 @@ Result<HttpResponse> HttpService::call(const HttpCall& call) {
     const int attempts_max = call.attempts_max > 0 ? call.attempts_max : options_.attempts_max;
     Backoff backoff(chance_, options_.backoff);
     for (int attempts = 1;; ++attempts) {
+        if (attempts > 1) {
+            const std::scoped_lock lock(mutex_);
+            ++counts_.repeats;
+        }
         while (const auto wait = window_left().count()) {
             if (milliseconds(wait) > patience_left())
                 return Error{ErrorCode::resource_exhausted,

@@ -32,6 +32,14 @@ struct HttpServiceOptions {
     std::uint64_t seed = 0;                                  // Of the pauses; 0: another each time.
 };
 
+// Of all calls since the start.
+struct HttpServiceCounts {
+    std::uint64_t requests = 0;
+    std::uint64_t repeats = 0;     // Of them, those made again.
+    std::uint64_t throttles = 0;   // 429
+    std::uint64_t bytes_sent = 0;  // Of bodies.
+};
+
 // What may be done twice: whoever calls sees to that.
 struct HttpCall {
     HttpRequest request{};
@@ -42,6 +50,8 @@ struct HttpCall {
     // Of a 2xx: whether it makes sense. An error is treated as if its status had said so: error_of_status for what
     // stands inside of it, unavailable for nonsense.
     std::function<Status(const HttpResponse& response)> read{};
+    // Told of every answer, whatever its status. Empty: nobody is.
+    std::function<void(const HttpResponse& response)> answered{};
 };
 
 class HttpService {
@@ -53,6 +63,7 @@ class HttpService {
     Result<HttpResponse> call(const HttpCall& call);
 
     BreakerState breaker_state() const { return breaker_.state(); }
+    HttpServiceCounts counts() const;
     const std::string& name() const { return options_.name; }
     Clock& clock() const { return *options_.clock; }
 
@@ -66,7 +77,8 @@ class HttpService {
     HttpServiceOptions options_;
     std::unique_ptr<HttpClient> client_;
     CircuitBreaker breaker_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
+    HttpServiceCounts counts_{};
     Timestamp not_before_{};
     Chance chance_;
 };

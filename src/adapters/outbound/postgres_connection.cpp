@@ -566,6 +566,7 @@ PostgresParams::Bound PostgresParams::bound() const {
 Result<PostgresRows> PostgresConnection::run(const std::string& sql, const PostgresParams& params) {
     if (!alive()) return lost();
     const auto bound = params.bound();
+    bytes_sent_ += params.bytes_.size();
     if (!PQsendQueryParams(connection_.get(), sql.c_str(), static_cast<int>(bound.values.size()), nullptr,
                            bound.values.data(), bound.sizes.data(), bound.formats.data(), 1))
         return lost();
@@ -587,6 +588,7 @@ Status PostgresConnection::prepare(const std::string& name, const std::string& s
 void PostgresConnection::queue(const std::string& sql, const PostgresParams& params) {
     if (!enter_pipeline()) return;
     const auto bound = params.bound();
+    bytes_sent_ += params.bytes_.size();
     if (PQsendQueryParams(connection_.get(), sql.c_str(), static_cast<int>(bound.values.size()), nullptr,
                           bound.values.data(), bound.sizes.data(), bound.formats.data(), 1))
         ++queued_;
@@ -597,6 +599,7 @@ void PostgresConnection::queue(const std::string& sql, const PostgresParams& par
 void PostgresConnection::queue_prepared(const std::string& name, const PostgresParams& params) {
     if (!enter_pipeline()) return;
     const auto bound = params.bound();
+    bytes_sent_ += params.bytes_.size();
     if (PQsendQueryPrepared(connection_.get(), name.c_str(), static_cast<int>(bound.values.size()), bound.values.data(),
                             bound.sizes.data(), bound.formats.data(), 1))
         ++queued_;

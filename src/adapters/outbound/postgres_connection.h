@@ -132,6 +132,7 @@ class PostgresConnection {
 
     const PostgresOptions& options() const { return options_; }
     bool alive() const;
+    std::uint64_t bytes_sent() const { return bytes_sent_; }  // Of parameters.
     // From now the call_timeout counts for all that follows, until the next.
     void start_call();
 
@@ -171,6 +172,7 @@ class PostgresConnection {
     std::unique_ptr<pg_conn, Close> connection_;
     std::chrono::steady_clock::time_point deadline_{};
     std::size_t queued_ = 0;
+    std::uint64_t bytes_sent_ = 0;
     bool refused_ = false;  // A statement could not even be queued.
 };
 

@@ -185,6 +185,9 @@ class PostgresSink final : public Sink {
     }
 
     Result<std::unique_ptr<SinkWalk>> walk() override { return PostgresWalk::open(options_); }
+    SinkUsage usage() const override {
+        return {.bytes_sent = bytes_sent_ + (connection_ ? connection_->bytes_sent() : 0)};
+    }
 
  private:
     // Vectors that share an index.
@@ -203,6 +206,7 @@ class PostgresSink final : public Sink {
     Status connect() {
         if (!connection_ || !connection_->alive()) {
             prepared_.clear();
+            bytes_sent_ += connection_ ? connection_->bytes_sent() : 0;
             connection_.reset();
             auto connection = PostgresConnection::open(options_);
             if (!connection) return connection.error();
@@ -462,6 +466,7 @@ class PostgresSink final : public Sink {
     std::unique_ptr<PostgresConnection> connection_;
     PostgresTables tables_;
     std::int64_t fence_ = 0;
+    std::uint64_t bytes_sent_ = 0;  // Over connections before this one.
     std::set<std::string> prepared_;
     std::set<Space> indexed_;  // Those whose index is there.
 };

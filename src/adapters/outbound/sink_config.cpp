@@ -5,6 +5,7 @@
 #include "file_sink.h"
 #include "postgres_connection.h"
 #include "postgres_sink.h"
+#include "sync_json.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -103,6 +104,9 @@ constexpr std::array types{
              prepare_cosmos, show_cosmos, make_cosmos},
 };
 
+std::filesystem::path counters_file_of(const std::filesystem::path& store) {
+    return store / "sync-counters.json";
+}
 std::filesystem::path file_of(const std::filesystem::path& store) {
     return store / "sinks.json";
 }
@@ -155,6 +159,22 @@ Status write_durably(int fd, std::string_view text) {
         text.remove_prefix(static_cast<std::size_t>(count));
     }
     return fsync(fd) == 0 ? Status(Done{}) : failure("writing");
+}
+
+// On disk when it returns, or as it was.
+Status replace(const std::filesystem::path& store, const std::filesystem::path& file, const Json& json) {
+    const auto draft = file.string() + ".draft";
+    const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return failure("writing");
+    auto written = write_durably(fd, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    ::close(fd);
+    if (!written) return written;
+    if (rename(draft.c_str(), file.c_str()) != 0) return failure("replacing");
+    const int directory = ::open(store.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) return failure("replacing");
+    const bool synced = fsync(directory) == 0;
+    ::close(directory);
+    return synced ? Status(Done{}) : failure("replacing");
 }
 
 }  // namespace
@@ -214,18 +234,23 @@ Status save_sinks(const std::filesystem::path& store, std::vector<SinkConfig> si
     std::ranges::sort(sinks, {}, &SinkConfig::name);
     Json json{{"sinks", Json::array()}};
     for (const auto& config : sinks) json["sinks"].push_back(to_json(config));
-    const auto draft = file_of(store).string() + ".draft";
-    const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return failure("writing");
-    auto written = write_durably(fd, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-    ::close(fd);
-    if (!written) return written;
-    if (rename(draft.c_str(), file_of(store).c_str()) != 0) return failure("replacing");
-    const int directory = ::open(store.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0) return failure("replacing");
-    const bool synced = fsync(directory) == 0;
-    ::close(directory);
-    return synced ? Status(Done{}) : failure("replacing");
+    return replace(store, file_of(store), json);
+}
+
+std::map<std::string, SyncCounters> load_sync_counters(const std::filesystem::path& store) {
+    std::map<std::string, SyncCounters> counters;
+    std::ifstream in(counters_file_of(store));
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    const auto json = parse_json(text, "the counters");
+    if (!json || !json->is_object()) return counters;
+    for (const auto& [name, each] : json->items()) counters[name] = sync_counters_from_json(each);
+    return counters;
+}
+
+Status save_sync_counters(const std::filesystem::path& store, const std::map<std::string, SyncCounters>& counters) {
+    Json json = Json::object();
+    for (const auto& [name, each] : counters) json[name] = to_json(each);
+    return replace(store, counters_file_of(store), json);
 }
 
 Result<std::string> dsn_of(const SinkConfig& config) {

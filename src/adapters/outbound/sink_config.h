@@ -1,12 +1,14 @@
-// Which sinks a store has: `sinks.json` in its directory, readable by its owner alone and replaced as a whole. And the
-// one table of the types there are.
+// Which sinks a store has: `sinks.json` in its directory, readable by its owner alone and replaced as a whole; and what
+// they have counted, `sync-counters.json`. And the one table of the types there are.
 #pragma once
 
 #include "adapters/sink.h"
 #include "postgres_options.h"
+#include "sync.h"
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -48,6 +50,11 @@ Result<const SinkType*> find_sink_type(std::string_view name);
 // By name; none when there is no file. permission_denied: others may read it. data_loss: it is damaged.
 Result<std::vector<SinkConfig>> load_sinks(const std::filesystem::path& store);
 Status save_sinks(const std::filesystem::path& store, std::vector<SinkConfig> sinks);
+
+// What the sinks have counted in all runs, by name. Counters alone are lost with the file: none, or one that cannot be
+// read, is as if nothing had been counted.
+std::map<std::string, SyncCounters> load_sync_counters(const std::filesystem::path& store);
+Status save_sync_counters(const std::filesystem::path& store, const std::map<std::string, SyncCounters>& counters);
 
 // invalid_argument: a name or type that is none, or not one place.
 Status check(const SinkConfig& config);

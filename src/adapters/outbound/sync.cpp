@@ -73,7 +73,7 @@ void set_lag(Engine& engine, Clock& clock, SyncStatus& status) {
 class Follower {
  public:
     Follower(Engine& engine, SinkPosition start, std::string name, std::unique_ptr<Sink> sink, bool paused,
-             const SyncOptions& options, Clock& clock, std::uint64_t seed)
+             const SyncCounters& before, const SyncOptions& options, Clock& clock, std::uint64_t seed)
         : engine_(engine),
           start_(std::move(start)),
           options_(options),
@@ -82,6 +82,7 @@ class Follower {
           breaker_(clock, options.breaker),
           backoff_(chance_of(seed), options.backoff),
           paused_(paused) {
+        static_cast<SyncCounters&>(status_) = before;
         status_.name = std::move(name);
         status_.type = sink_->type();
         thread_ = std::thread([this] { run(); });
@@ -121,6 +122,10 @@ class Follower {
         {
             const std::lock_guard hold(mutex_);
             status = status_;
+            status.retries += usage_.repeats;
+            status.throttles += usage_.throttles;
+            status.bytes_sent += usage_.bytes_sent;
+            status.request_units += usage_.request_units;
             if (paused_) status.state = SyncState::paused;
         }
         status.breaker = breaker_.state();
@@ -154,7 +159,9 @@ class Follower {
             working_ = true;
             hold.unlock();
             work();
+            const auto usage = sink_->usage();
             hold.lock();
+            usage_ = usage;
             working_ = false;
             changed_.notify_all();
         }
@@ -274,8 +281,9 @@ class Follower {
         waits_since_ = clock_.now();
         not_before_ = {waits_since_.us + wait.count()};
     }
-    // With the mutex held.
+    // With the mutex held. Whoever sees that something was applied sees what it cost, too.
     void well() {
+        usage_ = sink_->usage();
         if (status_.state != SyncState::following && options_.on_message)
             options_.on_message("info", "sink " + status_.name + ": follows again");
         status_.state = SyncState::following;
@@ -303,6 +311,7 @@ class Follower {
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     SyncStatus status_;
+    SinkUsage usage_;  // Of the sink, as of its last call.
     bool paused_ = false;
     int waiting_ = 0;     // For the thread to be between two pieces of work: only then others change the next two.
     bool taken_ = false;  // And at_ is where it is.
@@ -323,12 +332,12 @@ class Runner final : public SyncRunner {
           clock_(options_.clock ? *options_.clock : system_clock()),
           seeds_(options_.seed != 0 ? options_.seed : std::random_device{}()) {}
 
-    Status add(std::string name, std::unique_ptr<Sink> sink, bool paused) override {
+    Status add(std::string name, std::unique_ptr<Sink> sink, bool paused, const SyncCounters& before) override {
         const std::lock_guard hold(mutex_);
         if (followers_.contains(name))
             return Error{ErrorCode::already_exists, "there is a sink of that name", {{"name", name}}};
-        auto follower =
-            std::make_shared<Follower>(engine_, start_, name, std::move(sink), paused, options_, clock_, seeds_());
+        auto follower = std::make_shared<Follower>(engine_, start_, name, std::move(sink), paused, before, options_,
+                                                   clock_, seeds_());
         followers_.emplace(std::move(name), std::move(follower));
         return Done{};
     }

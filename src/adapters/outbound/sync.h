@@ -39,7 +39,20 @@ constexpr std::string_view to_string(SyncState state) {
     return sync_state_names[static_cast<std::size_t>(state)];
 }
 
-struct SyncStatus {
+// They only rise: also over restarts, when a sink is added with those of before.
+struct SyncCounters {
+    std::uint64_t batches = 0;
+    std::uint64_t records = 0;  // Upserts and removals.
+    std::uint64_t erasures = 0;
+    std::uint64_t dead_letters = 0;
+    std::uint64_t retries = 0;    // Calls that failed, and requests within a call that were made again.
+    std::uint64_t throttles = 0;  // The far side wanted to be left alone.
+    std::uint64_t bytes_sent = 0;
+    double request_units = 0;  // Charged by Cosmos DB.
+    bool operator==(const SyncCounters&) const = default;
+};
+
+struct SyncStatus : SyncCounters {
     std::string name{};
     std::string type{};
     SyncState state{};
@@ -48,12 +61,6 @@ struct SyncStatus {
     double lag_seconds = 0;        // Since the first event that is not there was recorded.
     std::optional<Error> error{};  // The last one since something was applied.
     BreakerState breaker{};
-    // Since the sink was added.
-    std::uint64_t batches = 0;
-    std::uint64_t records = 0;  // Upserts and removals.
-    std::uint64_t erasures = 0;
-    std::uint64_t dead_letters = 0;
-    std::uint64_t retries = 0;
 };
 
 struct SyncOptions {
@@ -72,8 +79,10 @@ class SyncRunner {
     static Result<std::unique_ptr<SyncRunner>> start(Engine& engine, SyncOptions options = {});
     virtual ~SyncRunner() = default;  // Stops all, each after the call it is in.
 
-    // Takes it over and follows, unless it is to begin paused. already_exists: the name is taken.
-    virtual Status add(std::string name, std::unique_ptr<Sink> sink, bool paused = false) = 0;
+    // Takes it over and follows, unless it is to begin paused. Counts on from `before`. already_exists: the name is
+    // taken.
+    virtual Status add(std::string name, std::unique_ptr<Sink> sink, bool paused = false,
+                       const SyncCounters& before = {}) = 0;
     // Of these, not_found: no such sink. They return when the sink's thread is between two batches.
     virtual Status remove(std::string_view name) = 0;  // The far side stays as it is.
     virtual Status pause(std::string_view name) = 0;
@@ -85,7 +94,8 @@ class SyncRunner {
     virtual Status wait_for(std::string_view name, Seq seq, std::chrono::milliseconds wait_max) = 0;
 };
 
-// The same of a sink that nobody follows for: asks it where it is, takes nothing over. `failed` when it cannot say.
+// The same of a sink that nobody follows for: asks it where it is, takes nothing over, counts nothing. `failed` when it
+// cannot say.
 SyncStatus look_at(Engine& engine, Sink& sink);
 
 // What a sink holds, against the log.

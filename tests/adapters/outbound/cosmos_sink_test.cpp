@@ -282,6 +282,27 @@ TEST_CASE("many upserts share a request, and a batch that concerns nobody is one
     CHECK(far.fake.counts().requests - before.requests == 1);
 }
 
+TEST_CASE("what an account charges, throttles and is asked again is counted", "[sink][cosmos]") {
+    CosmosSide far;
+    const auto sink = far.open();
+    far.fake.fail_next(
+        {CosmosFault::throttle, CosmosFault::throttle, CosmosFault::unavailable, CosmosFault::drop_before});
+    REQUIRE(sink->take_over(sink_store_id));
+    CHECK(sink->usage().throttles == 2);
+    CHECK(sink->usage().repeats == 4);
+    far.fake.fail_by({});
+    const auto before = sink->usage();
+    REQUIRE(sink->apply(large_batch(0, 10, "first")));
+    REQUIRE(sink->walk());
+    const auto usage = sink->usage();
+    const auto counts = far.fake.counts();
+    CHECK(counts.throttled == 2);
+    CHECK(usage.request_units == counts.request_units);
+    CHECK(usage.request_units > before.request_units);
+    CHECK(usage.bytes_sent > before.bytes_sent + 120 * 200);
+    CHECK(usage.repeats == before.repeats);
+}
+
 TEST_CASE("a record that no document holds is refused, and one that just fits is written", "[sink][cosmos]") {
     CosmosSide far;
     const auto sink = far.open();

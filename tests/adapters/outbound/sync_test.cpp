@@ -179,6 +179,46 @@ TEST_CASE("a sink that is down hinders neither writes nor others, and is caught 
     CHECK_FALSE(again.error);
 }
 
+TEST_CASE("lag rises while a sink is down, and falls batch by batch; counters only rise", "[adapters][sync]") {
+    TestEngine engine;
+    Far far;
+    SyncCounters before;
+    before.records = 1000;
+    before.request_units = 2.5;
+    auto runner = start(*engine, options_of(&engine.clock()));
+    REQUIRE(runner->add("far", far.open({.capabilities = {.batch_records_max = 1}}), false, before));
+    engine.note(shop, "before it");
+    reach_head(*runner, "far", *engine);
+    CHECK(status_of(*runner, "far").records == 1001);
+    CHECK(status_of(*runner, "far").request_units == 2.5);
+
+    far.down = true;
+    std::uint64_t events = 0;
+    double seconds = -1;
+    for (int i = 0; i < 20; ++i) {
+        engine.note(shop, "memory " + std::to_string(i));
+        const auto status = status_of(*runner, "far");
+        CHECK(status.lag_events > std::exchange(events, status.lag_events));
+        CHECK(status.lag_seconds > std::exchange(seconds, status.lag_seconds));
+        engine.clock().advance(1'000'000);
+    }
+    CHECK(events == 20);
+    REQUIRE(eventually([&] { return status_of(*runner, "far").retries > 0; }));
+    const auto retries = status_of(*runner, "far").retries;
+
+    far.down = false;
+    engine.clock().advance(60'000'000);
+    while (events > 0) {
+        const auto status = status_of(*runner, "far");
+        REQUIRE(status.lag_events <= std::exchange(events, status.lag_events));
+        engine.clock().advance(60'000'000);  // Whatever it waits for.
+    }
+    const auto status = status_of(*runner, "far");
+    CHECK(status.lag_seconds == 0);
+    CHECK(status.records == 1021);
+    CHECK(status.retries >= retries);
+}
+
 TEST_CASE("a batch whose answer was lost is not applied again", "[adapters][sync]") {
     const auto seed = test_seed();
     INFO("ANNAL_SEED=" << seed);
