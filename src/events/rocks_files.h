@@ -1,4 +1,4 @@
-// Reads table files of an open RocksDB from disk, past its caches, and checks every block.
+// Reads table files of an open RocksDB from disk, past its caches, and checks every byte.
 #pragma once
 
 #include "rocks_support.h"
