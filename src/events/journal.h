@@ -3,9 +3,9 @@
 // Frames are numbered from 1 without a gap. Each is one batch of writes; whoever applies a batch keeps, in the same
 // batch, how far he is (JournalPosition), so at open exactly the frames that his tables lack are given back, each once.
 //
-// A file holds the frames of one journal after the other: its blocks are written with zeros before they are needed, and
-// used again, so a sync of it moves data alone and no metadata of the file system (that is most of what a small sync
-// costs). What is left in a file of the journal that had it before is told apart by the journal's number.
+// A file holds the frames of one journal after the other: its blocks are written with zeros before small frames need
+// them, and used again, so a sync of it moves data alone and no metadata of the file system (that is most of what a
+// small sync costs). What is left in a file of the journal that had it before is told apart by the journal's number.
 //
 // File `N.journal`, integers little endian:
 //   offset  size
