@@ -186,8 +186,8 @@ bool VectorPartition::worth_walking(std::size_t possible, Slot linked, std::size
 // False: too few of what it met pass.
 bool VectorPartition::walk(const PartitionQuery& query, std::size_t possible, const VectorGraph::View& view, Slot count,
                            SearchScratch& scratch) const {
-    auto breadth = std::max(query.breadth, query.limit);
-    const auto depth = std::min(breadth, rerank_depth(query.limit));
+    const auto depth = rerank_depth(query.limit);
+    auto breadth = std::max(query.breadth, depth);
     if (!worth_walking(possible, view.linked, breadth)) return false;
     breadth = std::max(breadth, breadth * view.linked / possible);
     graph_.search(scratch.probe, breadth, view, scratch.walk);

@@ -43,7 +43,7 @@ struct PartitionQuery {
     std::span<const float> vector;
     std::size_t limit = 10;
     const OrdinalSet* passing = nullptr;
-    std::size_t breadth = 100;  // Of a walk where every slot passes; at least the limit.
+    std::size_t breadth = 100;  // Of a walk where every slot passes.
     // A scan of the rows that were their memories' vectors then, live or not; whether a memory was forgotten is for
     // `passing` to say.
     std::optional<Seq> as_of{};
