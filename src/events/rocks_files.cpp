@@ -40,32 +40,30 @@ bool is_live(rocksdb::DB& db, std::uint64_t number) {
     return std::ranges::any_of(files, [&](const LiveFile& live) { return live.file.number == number; });
 }
 
-// RocksDB's own check of blocks passes over those of a filter in parts.
-rocksdb::Status check_bytes(rocksdb::DB& db, const LiveFile& file) {
-    const auto factory = file_checksums();
-    const auto checksum = factory->CreateFileChecksumGenerator({});
-    if (file.checksum_name != checksum->Name()) return rocksdb::Status::OK();  // Made by an earlier build.
+rocksdb::Status check_bytes(rocksdb::DB& db, const LiveFile& file, rocksdb::FileChecksumGenerator& checksum) {
     std::unique_ptr<rocksdb::FSSequentialFile> in;
     auto status = db.GetFileSystem()->NewSequentialFile(file.path, {}, &in, nullptr);
     std::vector<char> buffer(read_bytes);
-    for (rocksdb::Slice read; status.ok(); checksum->Update(read.data(), read.size())) {
+    for (rocksdb::Slice read; status.ok(); checksum.Update(read.data(), read.size())) {
         status = in->Read(buffer.size(), {}, &read, buffer.data(), nullptr);
         if (read.empty()) break;
     }
     if (!status.ok()) return status;
-    checksum->Finalize();
-    if (checksum->GetChecksum() == file.checksum) return rocksdb::Status::OK();
+    checksum.Finalize();
+    if (checksum.GetChecksum() == file.checksum) return rocksdb::Status::OK();
     return rocksdb::Status::Corruption("its bytes are not those that were written", file.path);
 }
 
+// Its whole checksum, if it was made with one: RocksDB's check of blocks passes over those of a filter in parts.
 rocksdb::Status check_file(rocksdb::DB& db, const LiveFile& file) {
+    const auto checksum = file_checksums()->CreateFileChecksumGenerator({});
+    if (file.checksum_name == checksum->Name()) return check_bytes(db, file, *checksum);
     rocksdb::Options options;
     options.env = db.GetEnv();
     options.info_log = db.GetDBOptions().info_log;
     rocksdb::SstFileReader reader(options);
     if (auto opened = reader.Open(file.path); !opened.ok()) return opened;
-    if (auto blocks = reader.VerifyChecksum(); !blocks.ok()) return blocks;
-    return check_bytes(db, file);
+    return reader.VerifyChecksum();
 }
 
 }  // namespace
