@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 
 namespace annal {
@@ -42,6 +43,7 @@ struct HttpCall {
     // Of a 2xx: whether it makes sense. An error is treated as if its status had said so: error_of_status for what
     // stands inside of it, unavailable for nonsense.
     std::function<Status(const HttpResponse& response)> read{};
+    std::stop_token stop{};  // Ends the call soon after it is requested, pauses included, with `unavailable`.
 };
 
 class HttpService {
@@ -61,6 +63,7 @@ class HttpService {
     Result<HttpResponse> attempt(const HttpCall& call);
     std::chrono::milliseconds window_left();
     void note_window(const HttpResponse& response);
+    void pause(std::chrono::milliseconds wait, const std::stop_token& stop);
     Error named(const Error& error) const;
 
     HttpServiceOptions options_;
@@ -68,6 +71,7 @@ class HttpService {
     CircuitBreaker breaker_;
     std::mutex mutex_;
     Timestamp not_before_{};
+    std::string last_failure_;  // That the breaker was told of.
     Chance chance_;
 };
 
