@@ -317,7 +317,8 @@ Result<int> run(const Context& context, const Flags& flags) {
     }
     if (flags.back) {
         if (remembered->former.empty()) return refuse("--back", "no other model was active before");
-        return switch_to(context, std::string(remembered->former), false, std::move(*remembered));
+        const auto former = remembered->former;
+        return switch_to(context, former, false, std::move(*remembered));
     }
     auto engine = open(context, *remembered, flags.fill);
     if (!engine) return engine.error();
