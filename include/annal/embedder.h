@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -34,6 +35,13 @@ class Embedder {
             vectors.push_back(std::move(*vector));
         }
         return vectors;
+    }
+    // The same, given up soon after `stop` is requested, with `unavailable`: an engine that is closed while a call is
+    // under way waits for its end.
+    virtual Result<std::vector<std::vector<float>>> embed_many_until(std::span<const std::string_view> texts,
+                                                                     const std::stop_token& stop) {
+        static_cast<void>(stop);
+        return embed_many(texts);
     }
     // Whether it can be asked now, found out without embedding anything.
     virtual Status probe() { return Done{}; }

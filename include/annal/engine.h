@@ -394,7 +394,9 @@ struct ScrubStatus {
 
 struct Check {
     enum class State : std::uint8_t { ok, failed, skipped };
-    std::string name{};  // log.files, .events, .streams, .idempotency and .tree, views.files, views.<projection>
+    // log.files, .events, .streams, .idempotency and .tree, views.files, embeddings.files and .rows (when there are
+    // any), views.<projection>
+    std::string name{};
     State state = State::ok;
     // The first difference, or why it was skipped, in words without memory text; of a projection that is well, what the
     // open found and mended.

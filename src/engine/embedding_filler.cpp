@@ -30,10 +30,8 @@ EmbeddingFiller::EmbeddingFiller(EventLog& log, StoredVectors& vectors, std::sha
     : log_(log), vectors_(vectors), embedder_(std::move(embedder)), options_(std::move(options)) {}
 
 EmbeddingFiller::~EmbeddingFiller() {
-    {
-        const std::lock_guard lock(mutex_);
-        stopping_ = true;
-    }
+    stop_.request_stop();
+    { const std::lock_guard lock(mutex_); }  // Nobody is between looking and waiting.
     changed_.notify_all();
     if (thread_.joinable()) thread_.join();
 }
@@ -67,8 +65,7 @@ void EmbeddingFiller::run() {
         const auto after = vectors_.up_to();
         if (log_.head() <= after || vectors_.dropped()) {
             static_cast<void>(log_.wait_past(std::max(after, log_.head()), watch_interval));
-            const std::lock_guard lock(mutex_);
-            if (stopping_) return;
+            if (stop_.stop_requested()) return;
             continue;
         }
         const auto done = [&]() -> Status {
@@ -78,6 +75,7 @@ void EmbeddingFiller::run() {
                 return Error{ErrorCode::internal, std::string("an exception: ") + thrown.what(), {}};
             }
         }();
+        if (stop_.stop_requested()) return;  // What it was given up for is no failure of the model.
         failures_ = done ? 0 : failures_ + 1;
         tell(done);
         const auto pause =
@@ -90,9 +88,9 @@ bool EmbeddingFiller::sleep(milliseconds time) {
     std::unique_lock lock(mutex_);
     if (time > milliseconds(0)) {
         const auto until = steady_clock::now() + time;
-        changed_.wait_until(lock, until, [&] { return stopping_; });
+        changed_.wait_until(lock, until, [&] { return stop_.stop_requested(); });
     }
-    return !stopping_;
+    return !stop_.stop_requested();
 }
 
 void EmbeddingFiller::tell(const Status& status) {
@@ -196,11 +194,11 @@ Status EmbeddingFiller::ask(const std::vector<Text>& texts) {
 
 // Each by itself. One that fails although the model does for another text has no vector.
 Status EmbeddingFiller::ask_one_by_one(std::span<const Text> texts) {
-    if (auto well = embedder_->embed(plain_text); !well) return well.error();
+    if (auto well = ask_plain_text(); !well) return well;
     for (const auto& text : texts) {
         auto vectors = vectors_of({&text, 1});
         for (int tries = 1; !vectors; ++tries) {
-            if (auto well = embedder_->embed(plain_text); !well) return well.error();
+            if (auto well = ask_plain_text(); !well) return well;
             if (vectors.error().code == ErrorCode::invalid_argument || tries == tries_of_one_text) break;
             vectors = vectors_of({&text, 1});
         }
@@ -215,10 +213,16 @@ Status EmbeddingFiller::ask_one_by_one(std::span<const Text> texts) {
     return Done{};
 }
 
+Status EmbeddingFiller::ask_plain_text() const {
+    if (stop_.stop_requested()) return Error{ErrorCode::unavailable, "the store is being closed", {}};
+    const auto well = embedder_->embed_many_until({&plain_text, 1}, stop_.get_token());
+    return well ? Status(Done{}) : Status(well.error());
+}
+
 Result<std::vector<std::vector<float>>> EmbeddingFiller::vectors_of(std::span<const Text> texts) const {
     std::vector<std::string_view> views;
     for (const auto& text : texts) views.emplace_back(text.text);
-    auto vectors = embedder_->embed_many(views);
+    auto vectors = embedder_->embed_many_until(views, stop_.get_token());
     if (!vectors) return vectors;
     if (vectors->size() != texts.size())
         return Error{ErrorCode::unavailable, "the embedder made another number of vectors than there were texts", {}};

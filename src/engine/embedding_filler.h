@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -40,7 +41,7 @@ class EmbeddingFiller {
     // `embedder` null: nothing is asked for, but what is there already is found. `log` and `vectors` outlive it.
     EmbeddingFiller(EventLog& log, StoredVectors& vectors, std::shared_ptr<Embedder> embedder,
                     EmbeddingFillerOptions options);
-    ~EmbeddingFiller();  // Waits for the calls under way.
+    ~EmbeddingFiller();  // Gives up the calls under way.
     EmbeddingFiller(const EmbeddingFiller&) = delete;
     EmbeddingFiller& operator=(const EmbeddingFiller&) = delete;
 
@@ -67,6 +68,7 @@ class EmbeddingFiller {
     Status ask(const std::vector<Text>& texts);
     Status ask_one_by_one(std::span<const Text> texts);
     Result<std::vector<std::vector<float>>> vectors_of(std::span<const Text> texts) const;
+    Status ask_plain_text() const;
     Status put(std::span<const Text> texts, const std::vector<std::vector<float>>& vectors);
     void move_to(Seq seq);
     bool sleep(std::chrono::milliseconds time);  // False: stop.
@@ -81,7 +83,7 @@ class EmbeddingFiller {
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;
-    bool stopping_ = false;
+    std::stop_source stop_;
     State state_;
     std::thread thread_;
 };

@@ -85,7 +85,7 @@ Status StoreEngine::rebuild(std::string_view projection, const std::function<voi
 Result<VerifyReport> StoreEngine::verify(
     const VerifyOptions& options, const std::function<void(std::string_view, std::uint64_t, std::uint64_t)>& progress) {
     if (auto ok = check_process(); !ok) return ok.error();
-    return annal::verify(*log_, *views_, *runtime_, options, progress);
+    return annal::verify(*log_, *views_, embeddings_.get(), *runtime_, options, progress);
 }
 
 Status StoreEngine::change_root_key(const std::filesystem::path& file) {

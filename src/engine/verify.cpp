@@ -23,7 +23,8 @@ std::string text_of(const Error& error) {
 }  // namespace
 
 VerifyReport verify(
-    EventLog& log, ViewStore& views, ProjectionRuntime& projections, const VerifyOptions& options,
+    EventLog& log, ViewStore& views, EmbeddingStore* embeddings, ProjectionRuntime& projections,
+    const VerifyOptions& options,
     const std::function<void(std::string_view check, std::uint64_t done, std::uint64_t all)>& progress) {
     VerifyReport report;
     report.seq = log.head();
@@ -62,6 +63,21 @@ VerifyReport verify(
         check.count = checked->count;
         return Done{};
     });
+    if (embeddings != nullptr) {
+        add(named("embeddings.files", report.seq), [&](Check& check) -> Status {
+            const auto checked =
+                embeddings->check_files([&](const Checked& so_far) { return tell(check, so_far.count, 0); });
+            if (!checked) return checked.error();
+            check.count = checked->count;
+            return Done{};
+        });
+        add(named("embeddings.rows", report.seq), [&](Check& check) -> Status {
+            const auto checked = embeddings->check_rows([&](std::uint64_t so_far) { tell(check, so_far, 0); });
+            if (!checked) return checked.error();
+            check.count = *checked;
+            return Done{};
+        });
+    }
     if (!options.projections) return report;
     for (const auto& each : projections.status())
         add(named("views." + each.name, each.applied_seq), [&](Check& check) -> Status {

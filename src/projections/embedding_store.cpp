@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <map>
 
@@ -17,6 +18,7 @@ constexpr char tag_vector = 0, tag_none = 1, tag_sealed = 2;
 constexpr std::string_view model_key = "m";
 constexpr std::string_view hash_use = "embedding";
 constexpr std::size_t copy_bytes_max = std::size_t{4} << 20;
+constexpr std::uint64_t rows_told_every = 1'024;
 
 static_assert(std::endian::native == std::endian::little);
 
@@ -38,6 +40,17 @@ std::string space_stem(std::string_view name, std::size_t dimension) {
     text.push_back('\0');
     text += std::to_string(dimension);
     return to_hex(sha256(text)).substr(0, 32);
+}
+
+// Of what follows a row's format: key id, nonce and the sealed bytes. nullopt: it is cut off.
+std::optional<SealedPayload> sealed_of(std::string_view rest) {
+    SealedPayload sealed;
+    const auto head = 1 + sealed.key.bytes.size() + sealed.nonce.size();
+    if (rest.size() < head) return std::nullopt;
+    std::memcpy(sealed.key.bytes.data(), rest.data() + 1, sealed.key.bytes.size());
+    std::memcpy(sealed.nonce.data(), rest.data() + 1 + sealed.key.bytes.size(), sealed.nonce.size());
+    sealed.bytes = rest.substr(head);
+    return sealed;
 }
 
 Error damaged() {
@@ -102,13 +115,9 @@ Result<std::optional<std::string>> StoredVectors::payload_of(const EmbeddedText&
         if ((*row)->size() < 2 || (*row)->front() != format) return damaged();
         const std::string_view rest = std::string_view(**row).substr(1);
         if (rest.front() != tag_sealed) return std::optional(std::string(rest));
-        SealedPayload sealed;
-        const auto head = 1 + sealed.key.bytes.size() + sealed.nonce.size();
-        if (rest.size() < head) return damaged();
-        std::memcpy(sealed.key.bytes.data(), rest.data() + 1, sealed.key.bytes.size());
-        std::memcpy(sealed.nonce.data(), rest.data() + 1 + sealed.key.bytes.size(), sealed.nonce.size());
-        sealed.bytes = rest.substr(head);
-        auto opened = keystore_.unseal(sealed, bound_to(key));
+        const auto sealed = sealed_of(rest);
+        if (!sealed) return damaged();
+        auto opened = keystore_.unseal(*sealed, bound_to(key));
         if (!opened) return opened.error();
         if (opened->state == Payload::plain) return std::optional(std::move(opened->payload));
         // Its key is gone, and the user writes again with another: asked for anew.
@@ -168,6 +177,52 @@ Result<std::uint64_t> StoredVectors::without_vector() const {
     for (rows->seek("r"); rows->valid() && rows->key().starts_with('r'); rows->next()) ++count;
     if (auto walked = rows->status(); !walked) return walked.error();
     return count;
+}
+
+Status StoredVectors::check_row(std::string_view key, std::string_view value) const {
+    const auto wrong = [](std::string_view what) { return Error{ErrorCode::data_loss, std::string(what), {}}; };
+    if (key == model_key)
+        return value == encode_model(model_, dimension_) ? Status(Done{}) : wrong("it names another model");
+    if (key.starts_with('r')) {
+        const auto of = space_->get(key.substr(1));
+        if (!of) return of.error();
+        return *of ? Status(Done{}) : wrong("a text without a vector is counted, and not there");
+    }
+    if (!key.starts_with('e')) return wrong("a row of no kind that there is");
+    if (value.size() < 2 || value.front() != format) return wrong("a row of another format");
+    auto payload = std::string(value.substr(1));
+    if (payload.front() == tag_sealed) {
+        auto sealed = sealed_of(payload);
+        if (!sealed) return wrong("a sealed row is cut off");
+        if (keystore_.state() != KeystoreState::unlocked) return Done{};
+        auto opened = keystore_.unseal(*sealed, bound_to(key));
+        if (!opened)
+            return opened.error().code == ErrorCode::data_loss ? wrong("a sealed row does not open") : opened.error();
+        if (opened->state != Payload::plain) return Done{};
+        payload = std::move(opened->payload);
+    }
+    if (payload == std::string(1, tag_none)) return Done{};
+    if (payload.empty() || payload.front() != tag_vector || payload.size() != 1 + dimension_ * sizeof(float))
+        return wrong("a vector of another length");
+    for (std::size_t i = 0; i < dimension_; ++i) {
+        float number = 0;
+        std::memcpy(&number, payload.data() + 1 + i * sizeof number, sizeof number);
+        if (!std::isfinite(number)) return wrong("a vector holds what is not a number");
+    }
+    return Done{};
+}
+
+Status StoredVectors::check_rows(const std::function<void()>& one_more) const {
+    const std::shared_lock lock(mutex_);
+    if (dropped_) return Done{};
+    const auto rows = space_->iterate();
+    for (rows->seek({}); rows->valid(); rows->next()) {
+        if (auto whole = check_row(rows->key(), rows->value()); !whole)
+            return Error{
+                whole.error().code, "of the vectors of a model: " + whole.error().message, {{"model", model_}}};
+        one_more();
+    }
+    return rows->status();
 }
 
 // --- The store of all models.
@@ -278,6 +333,17 @@ Status EmbeddingStore::copy_without(StoredVectors& model, std::string_view proje
     model.space_ = std::move(*next);
     model.number_ = number;
     return store_->drop(before);
+}
+
+Result<std::uint64_t> EmbeddingStore::check_rows(const std::function<void(std::uint64_t)>& progress) const {
+    std::uint64_t count = 0;
+    for (const auto& model : models_) {
+        const auto checked = model->check_rows([&] {
+            if (++count % rows_told_every == 0) progress(count);
+        });
+        if (!checked) return checked.error();
+    }
+    return count;
 }
 
 Status EmbeddingStore::drop(StoredVectors& model) {

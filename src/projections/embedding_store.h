@@ -68,6 +68,8 @@ class StoredVectors final : public VectorSource {
     Result<std::optional<std::string>> payload_of(const EmbeddedText& text) const;  // nullopt: not there.
     Result<std::string> row_of(const EmbeddedText& text, std::string_view key, std::string payload);
     std::string bound_to(std::string_view key) const;
+    Status check_row(std::string_view key, std::string_view value) const;
+    Status check_rows(const std::function<void()>& one_more) const;
 
     ViewStore& store_;
     Keystore& keystore_;
@@ -100,6 +102,9 @@ class EmbeddingStore {
     Result<Checked> check_files(const std::function<bool(const Checked&)>& progress) {
         return store_->check_files(0, progress);
     }
+    // That every row is a whole one of its model; of sealed ones, when the keystore is unlocked, that they open. Calls
+    // `progress` with how many it has looked at. data_loss: the first that is not; holds no name and no text.
+    Result<std::uint64_t> check_rows(const std::function<void(std::uint64_t)>& progress) const;
 
  private:
     explicit EmbeddingStore(std::unique_ptr<ViewStore> store, Keystore& keystore)

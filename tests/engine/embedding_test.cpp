@@ -1,4 +1,5 @@
 // Embedders as projections: what a model made is kept, a replay never asks it, and nothing waits for one that is down.
+#include "raw_database.h"
 #include "sealed_store.h"
 #include "support/child_process.h"
 #include "support/scripted_model.h"
@@ -275,6 +276,77 @@ TEST_CASE("embeddings that were lost are asked for again, and only those", "[eng
     store.catch_up();
     CHECK(store.model->asked_in_all() == 20);
     CHECK(store.digests() == digests);
+}
+
+TEST_CASE("a check reads all that models said, and names what is not whole", "[engine][embedding]") {
+    EmbeddingStoreFixture store;
+    store.with_root_key = true;
+    store.model->refuses([](std::string_view text) { return text == text_of(3); });
+    store.open();
+    for (int i = 0; i < 20; ++i) store.note(i % 2 == 0 ? ann : shop, text_of(i));
+    while (!store->wait_for(store->head(), 60s)) {
+    }
+    store.close();
+    const auto damage = [&](const std::function<bool(std::string_view, std::string_view)>& wanted, const auto& change) {
+        std::pair<std::string, std::string> row, changed;
+        std::string space;
+        {
+            Raw raw(store.path() / "embeddings" / "keys");
+            space = raw.name_of([](std::string_view name) { return name.starts_with("m-"); });
+            row = raw.find(space, wanted);
+            changed = row;
+            change(changed.second);
+            raw.put(space, changed.first, changed.second);
+        }
+        store.open();
+        const auto report = store->verify({.projections = false});
+        REQUIRE(report);
+        std::string found;
+        for (const auto& check : report->checks)
+            if (check.state != Check::State::ok) found += check.name + ": " + check.found;
+        store.close();
+        Raw(store.path() / "embeddings" / "keys").put(space, row.first, row.second);
+        CHECK(found.find("number") == std::string::npos);
+        CHECK(found.find("ann") == std::string::npos);
+        return found;
+    };
+    const auto plain = [](std::string_view key, std::string_view value) {
+        return key.starts_with('e') && value[1] == 0;
+    };
+    const auto none = [](std::string_view key, std::string_view value) {
+        return key.starts_with('e') && value[1] == 1;
+    };
+    const auto sealed = [](std::string_view key, std::string_view value) {
+        return key.starts_with('e') && value[1] == 2;
+    };
+    const auto named = [](const std::string& what) {
+        return "embeddings.rows: of the vectors of a model: " + what + ", model scripted";
+    };
+
+    CHECK(damage(plain, [](std::string&) {}) == "");
+    CHECK(damage(plain, [](std::string& row) { row.pop_back(); }) == named("a vector of another length"));
+    CHECK(damage(plain, [](std::string& row) { row.replace(2, 4, "\xFF\xFF\xFF\xFF"); }) ==
+          named("a vector holds what is not a number"));
+    CHECK(damage(plain, [](std::string& row) { row[0] = 9; }) == named("a row of another format"));
+    CHECK(damage(none, [](std::string& row) { row += 'x'; }) == named("a vector of another length"));
+    CHECK(damage(sealed, [](std::string& row) { row.back() ^= 1; }) == named("a sealed row does not open"));
+    CHECK(damage(sealed, [](std::string& row) { row.resize(20); }) == named("a sealed row is cut off"));
+
+    store.open();
+    store.require_well();
+    for (const auto& entry : std::filesystem::directory_iterator(store.path() / "embeddings" / "keys")) {
+        if (entry.path().extension() != ".sst" || std::filesystem::file_size(entry.path()) < 200) continue;
+        std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+        file.seekg(100);
+        const auto byte = static_cast<char>(file.get() ^ 1);
+        file.seekp(100);
+        file.put(byte);
+    }
+    const auto report = store->verify({.projections = false});
+    REQUIRE(report);
+    const auto check = std::ranges::find(report->checks, "embeddings.files", &Check::name);
+    REQUIRE(check != report->checks.end());
+    CHECK(check->state == Check::State::failed);
 }
 
 TEST_CASE("an erased user's vectors are in no file, and others' are asked for no more",

@@ -1,5 +1,6 @@
 // verify, and the background check: damage of every kind is named; what is whole is said to be.
 #include "engine/scrubber.h"
+#include "raw_database.h"
 #include "support/seed.h"
 #include "test_engine.h"
 
@@ -54,48 +55,6 @@ const Check& check_named(const VerifyReport& report, std::string_view name) {
     FAIL("no such check: " << name);
     return report.checks.front();
 }
-
-// A database of a closed store, with its columns.
-class Raw {
- public:
-    explicit Raw(const fs::path& directory) {
-        std::vector<std::string> names;
-        REQUIRE(rocksdb::DB::ListColumnFamilies({}, directory.string(), &names).ok());
-        std::vector<rocksdb::ColumnFamilyDescriptor> families;
-        for (const auto& name : names) families.emplace_back(name, rocksdb::ColumnFamilyOptions());
-        rocksdb::DB* db = nullptr;
-        REQUIRE(rocksdb::DB::Open({}, directory.string(), families, &handles_, &db).ok());
-        db_.reset(db);
-    }
-    ~Raw() {
-        for (auto* handle : handles_) db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
-        db_->Close().PermitUncheckedError();
-    }
-    rocksdb::ColumnFamilyHandle* family(std::string_view name) const {
-        for (auto* handle : handles_)
-            if (handle->GetName() == name) return handle;
-        FAIL("no such family: " << name);
-        return nullptr;
-    }
-    // The first row that `wanted` takes: its key and value.
-    std::pair<std::string, std::string> find(
-        std::string_view name, const std::function<bool(std::string_view key, std::string_view value)>& wanted) const {
-        const std::unique_ptr<rocksdb::Iterator> rows(db_->NewIterator({}, family(name)));
-        for (rows->SeekToFirst(); rows->Valid(); rows->Next())
-            if (wanted(rows->key().ToStringView(), rows->value().ToStringView()))
-                return {rows->key().ToString(), rows->value().ToString()};
-        FAIL("no such row in " << name);
-        return {};
-    }
-    void put(std::string_view name, const std::string& key, const std::string& value) {
-        REQUIRE(db_->Put({}, family(name), key, value).ok());
-    }
-    void erase(std::string_view name, const std::string& key) { REQUIRE(db_->Delete({}, family(name), key).ok()); }
-
- private:
-    std::unique_ptr<rocksdb::DB> db_;
-    std::vector<rocksdb::ColumnFamilyHandle*> handles_;
-};
 
 bool of_shop(std::string_view key, std::string_view = {}) {
     return key.starts_with(std::string_view("shop\0", 5));

@@ -14,6 +14,7 @@
 #include <deque>
 #include <limits>
 #include <mutex>
+#include <numeric>
 #include <random>
 #include <string>
 #include <string_view>
@@ -35,18 +36,27 @@ class EmbeddingFake {
         one_more,
         not_finite,  // A NaN; where the protocol cannot say it, 1e999.
         zeros,
+        other_dimension,
         words,  // Text in place of numbers.
         index_twice,
         index_outside,
     };
 
-    explicit EmbeddingFake(Speaks speaks)
-        : speaks_(speaks), server_([this](const FakeRequest& request) { return answer(request); }) {}
+    // `salt`: of another one, other vectors come of the same texts.
+    explicit EmbeddingFake(Speaks speaks, std::string model = "tiny", std::string salt = {})
+        : speaks_(speaks),
+          model_(std::move(model)),
+          salt_(std::move(salt)),
+          server_([this](const FakeRequest& request) { return answer(request); }) {}
 
     Speaks speaks() const { return speaks_; }
     std::string url() const { return server_.url() + (speaks_ == Speaks::ollama ? "" : "/v1"); }
     std::size_t request_count() const { return server_.request_count(); }
 
+    std::size_t texts_asked() const {
+        const auto sizes = batch_sizes();
+        return std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
+    }
     // Of each request that asked for vectors.
     std::vector<std::size_t> batch_sizes() const {
         const std::scoped_lock lock(mutex_);
@@ -100,7 +110,7 @@ class EmbeddingFake {
             return {.body = R"({"object":"list","data":[{"id":"tiny"}]})"};
         if (request.method != "POST" || request.header("content-type") != "application/json") return {.status = 404};
         const auto body = Json::parse(request.body);
-        if (body.at("model") != "tiny") return failure(404, "model not found");
+        if (body.at("model") != model_) return failure(404, "model not found");
         if (ollama && request.target == "/api/show") return {.body = R"({"details":{}})"};
         if (request.target != (ollama ? "/api/embed" : "/v1/embeddings")) return {.status = 404};
         if (ollama && body.at("truncate") != false) return {.status = 400};
@@ -126,7 +136,7 @@ class EmbeddingFake {
         for (const auto& text : body.at("input")) rows.push_back(row_of(text.get<std::string>(), lie));
         if (lie == Lie::one_less) rows.pop_back();
         if (lie == Lie::one_more) rows.push_back(row_of("one more", lie));
-        Json answer{{"model", "tiny"}};
+        Json answer{{"model", model_}};
         if (speaks_ == Speaks::ollama) {
             answer["embeddings"] = rows;
         } else {
@@ -144,9 +154,10 @@ class EmbeddingFake {
     }
 
     Json row_of(const std::string& text, Lie lie) const {
-        auto vector = vector_of(text);
+        auto vector = vector_of(salt_ + text);
         if (lie == Lie::not_finite) vector[3] = std::numeric_limits<float>::quiet_NaN();
         if (lie == Lie::zeros) vector.assign(dimension, 0.0F);
+        if (lie == Lie::other_dimension) vector.push_back(1);
         if (lie == Lie::words) return "!not base64!";
         if (speaks_ != Speaks::openai_base64) return vector;
         std::string bytes;
@@ -158,6 +169,7 @@ class EmbeddingFake {
     }
 
     const Speaks speaks_;
+    const std::string model_, salt_;
     mutable std::mutex mutex_;
     std::vector<std::size_t> batch_sizes_;
     std::deque<FakeAnswer> faults_;

@@ -16,6 +16,7 @@ constexpr const char* examples = R"(Examples:
   annal search "flaky checkout" --project shop --explain
   annal history 01970e2c-7b1e-7c3a-9f00-0123456789ab --project shop
   annal import team.jsonl --format jsonl --project shop
+  annal search "flaky checkout" --project shop --embedder ollama:nomic-embed-text@http://localhost:11434
   annal COMMAND --help                 shows more of them
 
 Exit codes: 0 ok, 1 internal, 2 invalid_argument, 3 not_found, 4 conflict, 5 already_exists, 6 unauthenticated,
@@ -28,8 +29,14 @@ void add_global_flags(CLI::App& app, Context& context) {
     app.add_option("--user", context.scope.user, "... the user's");
     app.add_option("--session", context.scope.session, "... the session's");
     app.add_flag("--json", context.json, "One JSON object instead of text for people");
-    app.add_option("--embedder", context.embedder, "Where vectors come from: none (the caller) or hashing")
-        ->capture_default_str();
+    app.add_option("--embedder", context.embedder.spec,
+                   "The model that vectors come from, remembered by the store: hashing, ollama:MODEL@URL or "
+                   "openai:MODEL@URL; none: no model for this command");
+    app.add_option("--embedder-key-env", context.embedder.key_variable,
+                   "... its key: the environment variable that has it; the store keeps the name alone");
+    app.add_option("--embedder-key-file", context.embedder.key_file, "... or the file whose first line is the key");
+    app.add_option("--embedder-dimension", context.embedder.dimension,
+                   "... how many numbers its vectors have; the model is asked when left out");
     app.add_option("--root-key-file", context.root_key_file,
                    "The root key of what is sealed, outside of the store; or ANNAL_ROOT_KEY holds it")
         ->envname("ANNAL_ROOT_KEY_FILE");
@@ -66,6 +73,7 @@ int parse_and_run(int argc, char** argv) {
     add_backup_commands(app, context);
     add_sync_commands(app, context);
     add_key_commands(app, context);
+    add_reembed_command(app, context);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& asked) {  // --help, --version

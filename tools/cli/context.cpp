@@ -20,17 +20,31 @@ constexpr const char* root_key_variable = "ANNAL_ROOT_KEY";
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Context::open_to_read() const {
-    return open({.directory = store, .create_if_missing = false, .embedder = {}, .on_message = {}});
+    EngineOptions options;
+    options.directory = store;
+    options.create_if_missing = false;
+    options.embed_in_background = false;
+    return open(std::move(options));
+}
+
+Result<std::unique_ptr<Engine>> Context::open_to_search() const {
+    EngineOptions options;
+    options.directory = store;
+    options.create_if_missing = false;
+    return open(std::move(options));
 }
 
 Result<std::unique_ptr<Engine>> Context::open_to_write() const {
-    return open({.directory = store, .create_if_missing = true, .embedder = {}, .on_message = {}});
+    EngineOptions options;
+    options.directory = store;
+    options.embed_in_background = false;
+    return open(std::move(options));
 }
 
-Result<std::shared_ptr<Embedder>> Context::make_embedder() const {
-    if (embedder == "hashing") return std::shared_ptr<Embedder>(make_hashing_embedder());
-    if (embedder == "none") return std::shared_ptr<Embedder>();
-    return Error{ErrorCode::invalid_argument, "--embedder must be none or hashing", {{"field", "--embedder"}}};
+Result<std::unique_ptr<Engine>> Context::open_to_import() const {
+    EngineOptions options;
+    options.directory = store;
+    return open(std::move(options));
 }
 
 Result<std::unique_ptr<PostgresMemories>> Context::open_read_from() const {
@@ -53,16 +67,27 @@ Result<std::unique_ptr<PostgresMemories>> Context::open_read_from() const {
     if (!read_schema.empty()) options.postgres.schema = read_schema;
     if (!read_prefix.empty()) options.postgres.prefix = read_prefix;
     options.store_id = read_store_id;
-    auto made = make_embedder();
-    if (!made) return made.error();
-    options.embedder = std::move(*made);
+    if (!embedder.spec.empty()) {  // What the store's own model said of its memories is not there.
+        auto models = models_in_use(embedder, store);
+        if (!models) return models.error();
+        options.embedder = std::move(models->active);
+    }
     return PostgresMemories::open(std::move(options));
 }
 
 Result<std::unique_ptr<Engine>> Context::open(EngineOptions options) const {
-    auto made = make_embedder();
-    if (!made) return made.error();
-    options.embedder = std::move(*made);
+    const auto models = models_in_use(embedder, options.directory);
+    if (!models) return models.error();
+    const auto directory = options.directory;
+    auto engine = open_with(std::move(options), *models);
+    if (engine && models->changed)
+        if (auto saved = save_embedders(directory, models->remembered); !saved) return saved.error();
+    return engine;
+}
+
+Result<std::unique_ptr<Engine>> Context::open_with(EngineOptions options, const ModelsInUse& models) const {
+    options.embedder = models.active;
+    options.other_embedders = models.others;
     options.root_key_file = root_key_file;
     options.root_key_variable = root_key_variable;
     options.on_message = [as_json = json](std::string_view level, std::string_view message) {

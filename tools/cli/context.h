@@ -1,6 +1,8 @@
 // What every command works with: the global flags, the store, and where its output goes.
 #pragma once
 
+#include "embedders.h"
+
 #include "adapters/json.h"
 
 #include <annal/engine.h>
@@ -24,7 +26,7 @@ struct Context {
     // The global flags.
     std::string store = "memory";
     Scope scope{.project = "default", .agent = {}, .user = {}, .session = {}};
-    std::string embedder = "none";
+    EmbedderFlags embedder;
     std::string root_key_file;
     double wait_s = 60;
     // Where search, get and list read instead of in the store: a sink's name or a DSN; and what is to be there.
@@ -39,14 +41,19 @@ struct Context {
     // Set by the command that was parsed. Its result is the process's exit code.
     std::function<Result<int>()> action;
 
-    // A read never makes a store: not_found when there is none.
+    // A read never makes a store: not_found when there is none. Neither it nor a write asks a model for more than the
+    // query's vector: a process that ends at once would ask in vain, and again. What is there to search, or to say how
+    // far the models are, has them make what is missing.
     Result<std::unique_ptr<Engine>> open_to_read() const;
+    Result<std::unique_ptr<Engine>> open_to_search() const;
     Result<std::unique_ptr<Engine>> open_to_write() const;
+    Result<std::unique_ptr<Engine>> open_to_import() const;
+    // With the models that the store remembers, or that --embedder says; and remembers those.
     Result<std::unique_ptr<Engine>> open(EngineOptions options) const;
+    Result<std::unique_ptr<Engine>> open_with(EngineOptions options, const ModelsInUse& models) const;
 
     // What --read-from says, without connecting. Null: nothing.
     Result<std::unique_ptr<PostgresMemories>> open_read_from() const;
-    Result<std::shared_ptr<Embedder>> make_embedder() const;
 
     // Of a segment or a directory of them; with the keystore of --store when that was given.
     Result<std::vector<SegmentReport>> read_archive(const std::string& path, const std::string& key, Seq after,
@@ -75,5 +82,6 @@ void add_backup_commands(CLI::App& app, Context& context);   // backup, restore-
 void add_sync_commands(CLI::App& app, Context& context);     // sync add, list, status, run, pause, resume, resync,
                                                              // verify, remove
 void add_key_commands(CLI::App& app, Context& context);      // key new, change
+void add_reembed_command(CLI::App& app, Context& context);   // reembed
 
 }  // namespace annal::cli

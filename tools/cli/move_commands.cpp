@@ -189,6 +189,12 @@ Error unknown_format(const std::string& formats) {
     return {ErrorCode::invalid_argument, "--format must be " + formats, {{"field", "--format"}}};
 }
 
+// What came in, before the process ends; a model that is down is left to a later command, and has said why.
+void embed(const Context& context, Engine& engine) {
+    Progress progress("embedding", !context.json);
+    static_cast<void>(embed_all(engine, "", context.wait_max(), WhenDown::give_up, progress));
+}
+
 void add_import(CLI::App& app, Context& context) {
     auto* command = app.add_subcommand("import", "Bring memories in from a file");
     struct Flags {
@@ -223,7 +229,7 @@ Examples:
             if (auto ok = validate(context.scope); !ok) return ok.error();
             if (flags->format == "jsonl" && !flags->no_manifest)
                 if (auto ok = check_against_manifest(flags->file); !ok) return ok.error();
-            auto engine = context.open_to_write();
+            auto engine = context.open_to_import();
             if (!engine) return engine.error();
             if (flags->format == "events") {
                 const auto report = [&] {
@@ -232,6 +238,7 @@ Examples:
                                          [&](std::uint64_t bytes) { progress.show(bytes, (*input)->bytes()); });
                 }();
                 if (!report) return report.error();
+                embed(context, **engine);
                 return print_events(context, "accepted", *report);
             }
             Result<ImportReport> report = [&]() -> Result<ImportReport> {
@@ -241,6 +248,7 @@ Examples:
                 return import_jsonl(**engine, (*input)->stream(), context.scope, show);
             }();
             if (!report) return report.error();
+            embed(context, **engine);
             return print_report(context, *report);
         };
     });
@@ -356,7 +364,9 @@ Examples:
                 temporary = std::move(*made);
                 directory = temporary->path();
             }
-            auto engine = context.open({.directory = directory, .embedder = {}, .on_message = {}});
+            EngineOptions opening;
+            opening.directory = directory;
+            auto engine = context.open(std::move(opening));
             if (!engine) return engine.error();
             EvalOptions options;
             options.mode = static_cast<SearchMode>(mode - search_mode_names.begin());

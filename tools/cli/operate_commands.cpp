@@ -98,7 +98,7 @@ void add_status(CLI::App& app, Context& context) {
   annal status --json | jq '.projections[] | {name, state, lag_events, digest}')");
     command->callback([digests, &context] {
         context.action = [digests, &context]() -> Result<int> {
-            auto engine = context.open_to_read();
+            auto engine = context.open_to_search();
             if (!engine) return engine.error();
             // A projection that has stopped is what status is there to show: it is not waited for in vain.
             static_cast<void>((*engine)->wait_for((*engine)->head(), context.wait_max()));

@@ -54,8 +54,8 @@ struct SearchFlags {
 
 // Reads in what --read-from names, or else in the store: calls read(there, options), `there` being either.
 template <class Read>
-auto read_in(const Context& context, const ReadFlags& flags, Read&& read)
-    -> decltype(read(std::declval<PostgresMemories&>(), ReadOptions{})) {
+auto read_in(const Context& context, const ReadFlags& flags, Result<std::unique_ptr<Engine>> (Context::*open)() const,
+             Read&& read) -> decltype(read(std::declval<PostgresMemories&>(), ReadOptions{})) {
     const auto far = context.open_read_from();
     if (!far) return far.error();
     if (*far) {
@@ -63,7 +63,7 @@ auto read_in(const Context& context, const ReadFlags& flags, Read&& read)
         if (!options) return options.error();
         return read(**far, *options);
     }
-    const auto engine = context.open_to_read();
+    const auto engine = (context.*open)();
     if (!engine) return engine.error();
     const auto options = flags.options(context, **engine);
     if (!options) return options.error();
@@ -115,12 +115,13 @@ void add_search(CLI::App& app, Context& context) {
         context.action = [flags, &context]() -> Result<int> {
             auto request = request_of(*flags, context.scope);
             if (!request) return request.error();
-            const auto answer = read_in(context, flags->read, [&](auto& there, const ReadOptions& read) {
-                request->min_seq = read.min_seq;
-                request->wait_max = read.wait_max;
-                request->as_of = read.as_of;
-                return there.search(*request);
-            });
+            const auto answer =
+                read_in(context, flags->read, &Context::open_to_search, [&](auto& there, const ReadOptions& read) {
+                    request->min_seq = read.min_seq;
+                    request->wait_max = read.wait_max;
+                    request->as_of = read.as_of;
+                    return there.search(*request);
+                });
             if (!answer) return answer.error();
             return finish(context.json ? Context::print(to_json(*answer))
                                        : Context::write(describe(*answer, flags->explain)));
@@ -147,9 +148,10 @@ void add_get(CLI::App& app, Context& context) {
         context.action = [flags, &context]() -> Result<int> {
             const auto id = parse_memory_id(flags->id);
             if (!id) return id.error();
-            const auto memory = read_in(context, flags->read, [&](auto& there, const ReadOptions& read) {
-                return there.get(context.scope, *id, read, flags->forgotten);
-            });
+            const auto memory =
+                read_in(context, flags->read, &Context::open_to_read, [&](auto& there, const ReadOptions& read) {
+                    return there.get(context.scope, *id, read, flags->forgotten);
+                });
             if (!memory) return memory.error();
             return finish(context.json ? Context::print(to_json(*memory)) : Context::write(describe(*memory)));
         };
@@ -202,10 +204,11 @@ void add_list_command(CLI::App& app, Context& context) {
         context.action = [flags, &context]() -> Result<int> {
             auto request = request_of(*flags, context.scope);
             if (!request) return request.error();
-            const auto answer = read_in(context, flags->read, [&](auto& there, const ReadOptions& read) {
-                request->read = read;
-                return there.list(*request);
-            });
+            const auto answer =
+                read_in(context, flags->read, &Context::open_to_read, [&](auto& there, const ReadOptions& read) {
+                    request->read = read;
+                    return there.list(*request);
+                });
             if (!answer) return answer.error();
             if (context.json) return finish(Context::print(to_json(*answer)));
             std::string text = describe(answer->memories);

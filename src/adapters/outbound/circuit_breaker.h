@@ -62,6 +62,13 @@ class CircuitBreaker {
         state_ = BreakerState::open;
         since_ = clock_.now();
     }
+    // A call that was given up: it tells nothing, and another may try.
+    void withdrawn() {
+        const std::lock_guard hold(mutex_);
+        if (state_ != BreakerState::half_open) return;
+        state_ = BreakerState::open;
+        since_.us = clock_.now().us - std::chrono::microseconds(options_.open_for).count();
+    }
     BreakerState state() const {
         const std::lock_guard hold(mutex_);
         return state_;

@@ -39,7 +39,13 @@ Result<std::vector<float>> EmbedderChain::embed(std::string_view text) {
 }
 
 Result<std::vector<std::vector<float>>> EmbedderChain::embed_many(std::span<const std::string_view> texts) {
-    return first_of<std::vector<std::vector<float>>>([&](Embedder& embedder) { return embedder.embed_many(texts); });
+    return embed_many_until(texts, {});
+}
+
+Result<std::vector<std::vector<float>>> EmbedderChain::embed_many_until(std::span<const std::string_view> texts,
+                                                                        const std::stop_token& stop) {
+    return first_of<std::vector<std::vector<float>>>(
+        [&](Embedder& embedder) { return embedder.embed_many_until(texts, stop); });
 }
 
 Status EmbedderChain::probe() {

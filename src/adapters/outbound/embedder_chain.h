@@ -24,6 +24,8 @@ class EmbedderChain final : public Embedder {
     // its place.
     Result<std::vector<float>> embed(std::string_view text) override;
     Result<std::vector<std::vector<float>>> embed_many(std::span<const std::string_view> texts) override;
+    Result<std::vector<std::vector<float>>> embed_many_until(std::span<const std::string_view> texts,
+                                                             const std::stop_token& stop) override;
     // Of the first that is well.
     Status probe() override;
 

@@ -31,6 +31,11 @@ class CachingEmbedder final : public Embedder {
     }
 
     Result<std::vector<std::vector<float>>> embed_many(std::span<const std::string_view> texts) override {
+        return embed_many_until(texts, {});
+    }
+
+    Result<std::vector<std::vector<float>>> embed_many_until(std::span<const std::string_view> texts,
+                                                             const std::stop_token& stop) override {
         std::vector<std::vector<float>> all(texts.size());
         std::vector<std::string_view> unknown;
         std::unordered_map<std::string_view, std::vector<std::size_t>> places;
@@ -46,7 +51,7 @@ class CachingEmbedder final : public Embedder {
             place->second.push_back(i);
         }
         if (unknown.empty()) return all;
-        auto made = embedder_->embed_many(unknown);
+        auto made = embedder_->embed_many_until(unknown, stop);
         if (!made) return made.error();
         for (std::size_t n = 0; n < unknown.size(); ++n) {
             cache_->put(model(), unknown[n], (*made)[n]);

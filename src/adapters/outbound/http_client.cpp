@@ -3,6 +3,7 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -43,6 +44,9 @@ bool same_name(std::string_view one, std::string_view other) {
 Error refuse(const std::string& why) {
     return {ErrorCode::invalid_argument, why, {}};
 }
+Error given_up() {
+    return {ErrorCode::unavailable, "the call was given up", {}};
+}
 Error unreachable() {
     return {ErrorCode::unavailable, "the server cannot be reached", {}};
 }
@@ -73,7 +77,7 @@ class Lookup {
     }
 
     // Empty: not found, or not until then.
-    std::vector<tcp::endpoint> addresses(TimePoint until) {
+    std::vector<tcp::endpoint> addresses(TimePoint until, const std::stop_token& stop) {
         if (!fixed_.empty()) return fixed_;
         std::unique_lock lock(state_->mutex);
         if (!state_->running) {
@@ -92,14 +96,14 @@ class Lookup {
             state_->running = true;
         }
         const auto round = state_->round;
-        state_->changed.wait_until(lock, until, [&] { return state_->round != round; });
+        state_->changed.wait_until(lock, stop, until, [&] { return state_->round != round; });
         return state_->round != round ? state_->found : std::vector<tcp::endpoint>{};
     }
 
  private:
     struct State {
         std::mutex mutex;
-        std::condition_variable changed;
+        std::condition_variable_any changed;
         bool running = false;
         std::uint64_t round = 0;
         std::vector<tcp::endpoint> found;
@@ -124,13 +128,18 @@ class Connection {
             const auto now = SteadyClock::now();
             tcp_.expires_at(now + (until - now) / left--);
             ec = run([&](auto done) { tcp_.async_connect(address, done); });
-            if (!ec) break;
+            if (!ec || ec == asio::error::operation_aborted) break;
             tcp_.close();
         }
         if (ec) return unreachable();
         error_code slower;  // Small requests wait for nothing.
         tcp_.socket().set_option(tcp::no_delay(true), slower);
         return tls_ ? shake_hands(endpoint, until) : Status(Done{});
+    }
+
+    // What is under way, or is begun next, ends with an error. From any thread.
+    void give_up() {
+        asio::post(io_, [this] { tcp_.close(); });
     }
 
     // Still open, and silent as it should be.
@@ -207,19 +216,28 @@ class HttpClient::Pool {
     Pool(const HttpClientOptions& options, std::unique_ptr<asio::ssl::context> tls)
         : options_(options), tls_(std::move(tls)), lookup_(options.endpoint) {}
 
-    Result<HttpResponse> send(const HttpRequest& request) {
+    Result<HttpResponse> send(const HttpRequest& request, const std::stop_token& stop) {
         const auto until = SteadyClock::now() + options_.call_max;
         auto message = message_of(request);
         if (!message) return message.error();
+        if (stop.stop_requested()) return given_up();
         Lease lease(*this);
-        if (!lease.acquire(until)) return late(options_.call_max);
-        if (!lease.connection) {
-            auto connected = connect(until);
-            if (!connected) return connected.error();
-            lease.connection = std::move(*connected);
-        }
+        if (!lease.acquire(until, stop)) return stop.stop_requested() ? given_up() : late(options_.call_max);
+        const bool connected = lease.connection != nullptr;
+        if (!connected) lease.connection = std::make_unique<Connection>(tls_.get());
         HttpResponse response;
-        const auto ec = lease.connection->exchange(*message, options_.response_bytes_max, until, response, lease.keep);
+        error_code ec;
+        {
+            const std::stop_callback giving_up(stop, [&] { lease.connection->give_up(); });
+            if (!connected)
+                if (auto done = connect(*lease.connection, until, stop); !done)
+                    return stop.stop_requested() ? given_up() : done.error();
+            ec = lease.connection->exchange(*message, options_.response_bytes_max, until, response, lease.keep);
+        }
+        if (stop.stop_requested()) {
+            lease.keep = false;  // Its closing may have come too late for this call: not for the next one.
+            return given_up();
+        }
         if (!ec) return response;
         if (ec == beast::error::timeout) return late(options_.call_max);
         if (ec == http::error::body_limit || ec == http::error::header_limit)
@@ -243,10 +261,11 @@ class HttpClient::Pool {
         Lease(const Lease&) = delete;
         Lease& operator=(const Lease&) = delete;
 
-        // False: none was free until then. No connection: one may be made.
-        bool acquire(TimePoint until) {
+        // False: none was free until then, or it was stopped. No connection: one may be made.
+        bool acquire(TimePoint until, const std::stop_token& stop) {
             std::unique_lock lock(pool.mutex_);
-            held = pool.freed_.wait_until(lock, until, [&] { return pool.in_use_ < pool.options_.connections_max; });
+            held =
+                pool.freed_.wait_until(lock, stop, until, [&] { return pool.in_use_ < pool.options_.connections_max; });
             if (!held) return false;
             ++pool.in_use_;
             while (!connection && !pool.idle_.empty()) {
@@ -263,13 +282,11 @@ class HttpClient::Pool {
         bool keep = false;
     };
 
-    Result<std::unique_ptr<Connection>> connect(TimePoint call_until) {
+    Status connect(Connection& connection, TimePoint call_until, const std::stop_token& stop) {
         const auto until = std::min(call_until, SteadyClock::now() + options_.connect_max);
-        const auto addresses = lookup_.addresses(until);
-        auto connection = std::make_unique<Connection>(tls_.get());
-        if (auto connected = connection->connect(options_.endpoint, addresses, until); !connected)
-            return connected.error();
-        return connection;
+        const auto addresses = lookup_.addresses(until, stop);
+        if (stop.stop_requested()) return given_up();
+        return connection.connect(options_.endpoint, addresses, until);
     }
 
     Result<http::request<http::string_body>> message_of(const HttpRequest& request) const {
@@ -296,7 +313,7 @@ class HttpClient::Pool {
     const std::unique_ptr<asio::ssl::context> tls_;
     Lookup lookup_;
     std::mutex mutex_;
-    std::condition_variable freed_;
+    std::condition_variable_any freed_;
     std::size_t in_use_ = 0;
     std::vector<std::unique_ptr<Connection>> idle_;  // At most connections_max less in_use_, the last used at the back.
 };
@@ -320,9 +337,9 @@ Result<std::unique_ptr<HttpClient>> HttpClient::create(const HttpClientOptions& 
     return std::unique_ptr<HttpClient>(new HttpClient(std::make_unique<Pool>(options, std::move(tls))));
 }
 
-Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
+Result<HttpResponse> HttpClient::send(const HttpRequest& request, const std::stop_token& stop) {
     try {
-        return pool_->send(request);
+        return pool_->send(request, stop);
     } catch (const std::exception&) {  // Of Asio: no more descriptors, threads or memory. Its text may hold a host.
         return Error{ErrorCode::unavailable, "the machine lacks what a connection needs", {}};
     }

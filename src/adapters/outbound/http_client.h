@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,7 +74,8 @@ class HttpClient {
     // unavailable: not reached, or no whole answer. deadline_exceeded: no answer in time. unauthenticated: its
     // certificate is not trusted. resource_exhausted: the answer is too large. invalid_argument: a line break or the
     // like in a header or target.
-    Result<HttpResponse> send(const HttpRequest& request);
+    // `stop`: ends the call at once when it is requested, with `unavailable`.
+    Result<HttpResponse> send(const HttpRequest& request, const std::stop_token& stop = {});
 
  private:
     class Pool;

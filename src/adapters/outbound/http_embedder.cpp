@@ -76,9 +76,11 @@ Status HttpEmbedder::check(Vectors& vectors, std::size_t count) const {
     return Done{};
 }
 
-Result<HttpEmbedder::Vectors> HttpEmbedder::embed_batch(std::span<const std::string_view> texts) const {
+Result<HttpEmbedder::Vectors> HttpEmbedder::embed_batch(std::span<const std::string_view> texts,
+                                                        const std::stop_token& stop) const {
     Vectors vectors;
     HttpCall call = call_of(request_of(texts));
+    call.stop = stop;
     call.read = [&](const HttpResponse& response) -> Status {
         const auto json = parse_json(response.body, "the answer");
         if (!json) return nonsense("the answer is not JSON");
@@ -98,13 +100,18 @@ Result<std::vector<float>> HttpEmbedder::embed(std::string_view text) {
 }
 
 Result<HttpEmbedder::Vectors> HttpEmbedder::embed_many(std::span<const std::string_view> texts) {
+    return embed_many_until(texts, {});
+}
+
+Result<HttpEmbedder::Vectors> HttpEmbedder::embed_many_until(std::span<const std::string_view> texts,
+                                                             const std::stop_token& stop) {
     Vectors all(texts.size(), std::vector<float>(options_.dimension, 0.0F));
     std::vector<std::string_view> batch;
     std::vector<std::size_t> places;
     std::size_t bytes = 0;
     const auto flush = [&]() -> Status {
         if (batch.empty()) return Done{};
-        auto vectors = embed_batch(batch);
+        auto vectors = embed_batch(batch, stop);
         if (!vectors) return vectors.error();
         for (std::size_t i = 0; i < places.size(); ++i) all[places[i]] = std::move((*vectors)[i]);
         batch.clear();

@@ -43,6 +43,8 @@ class HttpEmbedder : public Embedder {
     bool semantic() const override { return true; }
     Result<std::vector<float>> embed(std::string_view text) override;
     Result<std::vector<std::vector<float>>> embed_many(std::span<const std::string_view> texts) override;
+    Result<std::vector<std::vector<float>>> embed_many_until(std::span<const std::string_view> texts,
+                                                             const std::stop_token& stop) override;
     Status probe() override;
 
     BreakerState breaker_state() const { return service_->breaker_state(); }
@@ -65,7 +67,7 @@ class HttpEmbedder : public Embedder {
 
  private:
     HttpCall call_of(HttpRequest request) const;
-    Result<Vectors> embed_batch(std::span<const std::string_view> texts) const;
+    Result<Vectors> embed_batch(std::span<const std::string_view> texts, const std::stop_token& stop) const;
     Status check(Vectors& vectors, std::size_t count) const;
 
     HttpEmbedderOptions options_;

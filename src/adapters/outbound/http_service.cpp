@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <condition_variable>
 #include <cstdio>
 #include <ctime>
 #include <optional>
 #include <random>
-#include <thread>
 #include <utility>
 
 namespace annal {
@@ -60,7 +60,6 @@ std::string to_http_date(Timestamp time) {
 
 Result<std::unique_ptr<HttpService>> HttpService::create(HttpServiceOptions options) {
     if (!options.clock) options.clock = &system_clock();
-    if (!options.pause) options.pause = [](milliseconds wait) { std::this_thread::sleep_for(wait); };
     if (options.seed == 0) options.seed = std::random_device{}();
     auto client = HttpClient::create(options.client);
     if (!client) return Error{client.error().code, options.name + ": " + client.error().message, {}};
@@ -117,7 +116,7 @@ Result<HttpResponse> HttpService::attempt(const HttpCall& call) {
             if (!authorized) return authorized.error();
             if (!*authorized) return error_of_status(401, options_.name);
         }
-        auto response = client_->send(request);
+        auto response = client_->send(request, call.stop);
         {
             const std::scoped_lock lock(mutex_);
             ++counts_.requests;
@@ -139,7 +138,16 @@ Result<HttpResponse> HttpService::attempt(const HttpCall& call) {
     return error_of_status(401, options_.name);
 }
 
+void HttpService::pause(milliseconds wait, const std::stop_token& stop) {
+    if (options_.pause) return options_.pause(wait);
+    std::mutex mutex;
+    std::condition_variable_any never;
+    std::unique_lock lock(mutex);
+    never.wait_for(lock, stop, wait, [] { return false; });
+}
+
 Result<HttpResponse> HttpService::call(const HttpCall& call) {
+    const auto given_up = [&] { return Error{ErrorCode::unavailable, options_.name + ": the call was given up", {}}; };
     const auto start = options_.clock->now();
     const auto patience_left = [&] {
         return options_.patience - milliseconds((options_.clock->now().us - start.us) / 1000);
@@ -156,26 +164,38 @@ Result<HttpResponse> HttpService::call(const HttpCall& call) {
                 return Error{ErrorCode::resource_exhausted,
                              options_.name + " is asked too often, and wants to be left alone",
                              {{"retry_after_ms", std::to_string(wait)}}};
-            options_.pause(milliseconds(wait));
+            pause(milliseconds(wait), call.stop);
+            if (call.stop.stop_requested()) return given_up();
         }
-        if (const auto wait = breaker_.ask(); wait.count() > 0)
+        if (const auto wait = breaker_.ask(); wait.count() > 0) {
+            const std::scoped_lock lock(mutex_);
             return Error{ErrorCode::unavailable,
-                         options_.name + " has failed too often, and is left alone for a while",
+                         options_.name + " has failed too often, and is left alone for a while; last: " + last_failure_,
                          {{"retry_after_ms", std::to_string((wait.count() + 999) / 1000)}}};
+        }
         auto response = attempt(call);
+        if (!response && call.stop.stop_requested()) {
+            breaker_.withdrawn();  // What was given up says nothing of the server.
+            return given_up();
+        }
         if (response || !says_unwell(response.error().code)) {
             breaker_.succeeded();
             if (response || response.error().code != ErrorCode::resource_exhausted ||
                 !response.error().details.contains("http_status"))
                 return response;
         } else {
+            {
+                const std::scoped_lock lock(mutex_);
+                last_failure_ = response.error().message;
+            }
             breaker_.failed();
         }
         if (attempts == attempts_max) return response;
         // A 429 that names no window is a reason to pause, too.
         const auto wait = window_left().count() > 0 ? milliseconds{0} : backoff.next();
         if (wait > patience_left()) return response;
-        if (wait.count() > 0) options_.pause(wait);
+        if (wait.count() > 0) pause(wait, call.stop);
+        if (call.stop.stop_requested()) return given_up();
     }
 }
 

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 
 namespace annal {
@@ -52,6 +53,7 @@ struct HttpCall {
     std::function<Status(const HttpResponse& response)> read{};
     // Told of every answer, whatever its status. Empty: nobody is.
     std::function<void(const HttpResponse& response)> answered{};
+    std::stop_token stop{};  // Ends the call soon after it is requested, pauses included, with `unavailable`.
 };
 
 class HttpService {
@@ -72,6 +74,7 @@ class HttpService {
     Result<HttpResponse> attempt(const HttpCall& call);
     std::chrono::milliseconds window_left();
     void note_window(const HttpResponse& response);
+    void pause(std::chrono::milliseconds wait, const std::stop_token& stop);
     Error named(const Error& error) const;
 
     HttpServiceOptions options_;
@@ -80,6 +83,7 @@ class HttpService {
     mutable std::mutex mutex_;
     HttpServiceCounts counts_{};
     Timestamp not_before_{};
+    std::string last_failure_;  // That the breaker was told of.
     Chance chance_;
 };
 

@@ -5,20 +5,15 @@
 #include "file_sink.h"
 #include "postgres_connection.h"
 #include "postgres_sink.h"
+#include "store_file.h"
 #include "sync_json.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
-#include <iterator>
 
 namespace annal {
 namespace {
@@ -104,19 +99,8 @@ constexpr std::array types{
              prepare_cosmos, show_cosmos, make_cosmos},
 };
 
-std::filesystem::path counters_file_of(const std::filesystem::path& store) {
-    return store / "sync-counters.json";
-}
-std::filesystem::path file_of(const std::filesystem::path& store) {
-    return store / "sinks.json";
-}
-Error failure(std::string_view doing) {
-    const int reason = errno;
-    const bool full = reason == ENOSPC || reason == EDQUOT;
-    return {full ? ErrorCode::resource_exhausted : ErrorCode::unavailable,
-            std::string(doing) + " the store's sinks.json: " + std::strerror(reason),
-            {}};
-}
+constexpr const char* file_name = "sinks.json";
+constexpr const char* counters_file_name = "sync-counters.json";
 
 Result<SinkConfig> config_of(const Json& json) {
     SinkConfig config;
@@ -150,31 +134,8 @@ Json to_json(const SinkConfig& config) {
     json["paused"] = config.paused;
     return json;
 }
-
-Status write_durably(int fd, std::string_view text) {
-    while (!text.empty()) {
-        const auto count = ::write(fd, text.data(), text.size());
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) return failure("writing");
-        text.remove_prefix(static_cast<std::size_t>(count));
-    }
-    return fsync(fd) == 0 ? Status(Done{}) : failure("writing");
-}
-
-// On disk when it returns, or as it was.
-Status replace(const std::filesystem::path& store, const std::filesystem::path& file, const Json& json) {
-    const auto draft = file.string() + ".draft";
-    const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return failure("writing");
-    auto written = write_durably(fd, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-    ::close(fd);
-    if (!written) return written;
-    if (rename(draft.c_str(), file.c_str()) != 0) return failure("replacing");
-    const int directory = ::open(store.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0) return failure("replacing");
-    const bool synced = fsync(directory) == 0;
-    ::close(directory);
-    return synced ? Status(Done{}) : failure("replacing");
+std::string text_of(const Json& json) {
+    return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace
@@ -206,21 +167,12 @@ Status check(const SinkConfig& config) {
 
 Result<std::vector<SinkConfig>> load_sinks(const std::filesystem::path& store) {
     std::vector<SinkConfig> sinks;
-    struct stat about {};
-    if (stat(file_of(store).c_str(), &about) != 0) {
-        if (errno == ENOENT) return sinks;
-        return failure("reading");
-    }
-    if ((about.st_mode & 077) != 0)
-        return Error{ErrorCode::permission_denied,
-                     "the store's sinks.json, which may hold passwords, may be read by others: chmod 600 it",
-                     {}};
-    std::ifstream in(file_of(store));
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (!in) return failure("reading");
+    const auto text = read_store_file(store, file_name, 077, "which may hold passwords, may be read by others");
+    if (!text) return text.error();
+    if (!*text) return sinks;
     const Error damaged{
         ErrorCode::data_loss, "the store's sinks.json is damaged: remove it, and add the sinks anew", {}};
-    const auto json = parse_json(text, "sinks.json");
+    const auto json = parse_json(**text, file_name);
     if (!json || !json->is_object() || !json->contains("sinks") || !json->at("sinks").is_array()) return damaged;
     for (const auto& each : json->at("sinks")) {
         auto config = config_of(each);
@@ -234,14 +186,14 @@ Status save_sinks(const std::filesystem::path& store, std::vector<SinkConfig> si
     std::ranges::sort(sinks, {}, &SinkConfig::name);
     Json json{{"sinks", Json::array()}};
     for (const auto& config : sinks) json["sinks"].push_back(to_json(config));
-    return replace(store, file_of(store), json);
+    return replace_store_file(store, file_name, text_of(json));
 }
 
 std::map<std::string, SyncCounters> load_sync_counters(const std::filesystem::path& store) {
     std::map<std::string, SyncCounters> counters;
-    std::ifstream in(counters_file_of(store));
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    const auto json = parse_json(text, "the counters");
+    const auto text = read_store_file(store, counters_file_name, 0, {});
+    if (!text || !*text) return counters;
+    const auto json = parse_json(**text, counters_file_name);
     if (!json || !json->is_object()) return counters;
     for (const auto& [name, each] : json->items()) counters[name] = sync_counters_from_json(each);
     return counters;
@@ -250,7 +202,7 @@ std::map<std::string, SyncCounters> load_sync_counters(const std::filesystem::pa
 Status save_sync_counters(const std::filesystem::path& store, const std::map<std::string, SyncCounters>& counters) {
     Json json = Json::object();
     for (const auto& [name, each] : counters) json[name] = to_json(each);
-    return replace(store, counters_file_of(store), json);
+    return replace_store_file(store, counters_file_name, text_of(json));
 }
 
 Result<std::string> dsn_of(const SinkConfig& config) {

@@ -49,6 +49,11 @@ TEST_CASE("a breaker opens after five failures in a row, and lets one try throug
         fail(breaker, 4);
         CHECK(breaker.state() == BreakerState::closed);
     }
+    SECTION("a try that was given up gives way to another at once") {
+        breaker.withdrawn();
+        CHECK(breaker.state() == BreakerState::open);
+        CHECK(breaker.ask() == 0us);
+    }
     SECTION("a try that is never told of gives way to another") {
         clock.advance(60'000'000);
         CHECK(breaker.ask() == 0us);

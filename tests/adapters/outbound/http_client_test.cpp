@@ -6,6 +6,7 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include <future>
+#include <thread>
 
 namespace annal {
 namespace {
@@ -125,6 +126,38 @@ TEST_CASE("a call waits for a connection within its deadline", "[http]") {
     CHECK(took < 5s);
     CHECK(answer.error().code == ErrorCode::deadline_exceeded);
     CHECK(other.get().answer.error().code == ErrorCode::deadline_exceeded);
+}
+
+TEST_CASE("a call that is given up ends at once, wherever it is, and its connection serves no other", "[http]") {
+    HttpFake server([](const FakeRequest& request) {
+        return request.target == "/well" ? echo(request) : FakeAnswer{.fault = Fault::hang};
+    });
+    BlackHole hole;
+    const HttpClientOptions patient{.connections_max = 1, .connect_max = 20s, .call_max = 20s};
+    auto client = client_of(server.url(), patient);
+    auto nowhere = client_of(hole.url(), patient);
+    std::stop_source stop;
+    const auto begin = [&](HttpClient& with) {
+        return std::async(std::launch::async, [&] { return with.send({}, stop.get_token()); });
+    };
+    auto answering = begin(*client);
+    while (server.request_count() == 0) std::this_thread::yield();
+    auto waiting = begin(*client);  // For the only connection there may be.
+    auto connecting = begin(*nowhere);
+    const auto start = std::chrono::steady_clock::now();
+    stop.request_stop();
+    for (auto* call : {&answering, &waiting, &connecting}) {
+        const auto answer = call->get();
+        REQUIRE_FALSE(answer);
+        CHECK(answer.error().code == ErrorCode::unavailable);
+        CHECK(answer.error().message.find("given up") != std::string::npos);
+    }
+    CHECK(std::chrono::steady_clock::now() - start < 10s);
+
+    CHECK_FALSE(client->send({.target = "/well"}, stop.get_token()));  // What is given up is not begun.
+    CHECK(client->send({.target = "/well"}));
+    CHECK(server.connection_count() == 2);
+    CHECK(server.request_count() == 2);
 }
 
 TEST_CASE("an answer that is cut, dropped or refused is unavailable, and the next one is well", "[http]") {

@@ -7,6 +7,8 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include <deque>
+#include <future>
+#include <thread>
 
 namespace annal {
 namespace {
@@ -119,6 +121,36 @@ TEST_CASE("a 429 without a window is a reason to pause", "[http]") {
     CHECK(it.service->call({}));
     CHECK(it.caller.pauses.size() == 3);
     CHECK(it.service->breaker_state() == BreakerState::closed);
+}
+
+TEST_CASE("a pause ends when the call is given up, and the server is not blamed for it", "[http]") {
+    HttpFake server([](const FakeRequest&) { return FakeAnswer{.status = 429, .headers = {{"retry-after", "20"}}}; });
+    HttpServiceOptions options;
+    options.name = "the server";
+    options.client.endpoint = *parse_http_url(server.url());
+    options.patience = 600s;
+    options.breaker.failures_max = 1;
+    const auto service = HttpService::create(options);
+    REQUIRE(service);
+    std::stop_source stop;
+    const auto start = std::chrono::steady_clock::now();
+    auto call = std::async(std::launch::async, [&] { return (*service)->call({.stop = stop.get_token()}); });
+    while (server.request_count() == 0) std::this_thread::yield();
+    stop.request_stop();
+    const auto answer = call.get();
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == ErrorCode::unavailable);
+    CHECK(std::chrono::steady_clock::now() - start < 10s);
+    CHECK((*service)->breaker_state() == BreakerState::closed);
+}
+
+TEST_CASE("what keeps a server from being asked says what it last did", "[http]") {
+    ScriptedServer it;
+    it.script.assign(5, {.status = 503});
+    for (int i = 0; i < 5; ++i) CHECK_FALSE(it.service->call({.attempts_max = 1}));
+    const auto kept_away = it.service->call({});
+    REQUIRE_FALSE(kept_away);
+    CHECK(kept_away.error().message.find("HTTP 503") != std::string::npos);
 }
 
 TEST_CASE("five failures in a row open the breaker, and 30 s later one call tries", "[http]") {
