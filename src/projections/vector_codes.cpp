@@ -5,36 +5,32 @@
 namespace annal {
 namespace {
 
-void to_signed(const std::uint8_t* codes, std::vector<std::int8_t>& out) {
-    auto* to = out.data();
-    for (std::size_t i = 0; i < out.size(); ++i) to[i] = static_cast<std::int8_t>(codes[i] ^ 0x80);
-}
+constexpr std::size_t ahead = 8;  // Rows on their way to the cache while one is measured.
 
 }  // namespace
 
 void CodeProbe::set(std::span<const float> vector) {
-    raw_.resize(code_stride(vector.size()));
-    codes_.resize(raw_.size());
-    meta_ = quantise(vector, raw_.data());
-    to_signed(raw_.data(), codes_);
+    codes_.resize(code_stride(vector.size()));
+    scale_ = quantise_query(vector, codes_.data());
 }
 
 void CodeProbe::set(const VectorCodes& codes, Slot slot) {
     codes_.resize(codes.stride());
-    meta_ = codes.meta(slot);
-    to_signed(codes.row(slot), codes_);
+    scale_ = to_query(codes.meta(slot), codes.row(slot), codes.stride(), codes_.data());
 }
 
 void CodeProbe::distances(const VectorKernels& kernels, const VectorCodes& codes, std::span<const Slot> slots,
                           float* out) const {
-    const CodeQuery query{codes_.data(), meta_};
+    for (std::size_t i = 0; i < std::min(slots.size(), ahead); ++i) codes.prefetch(slots[i]);
     for (std::size_t i = 0; i < slots.size(); i += 4) {
+        for (auto j = i + ahead; j < std::min(slots.size(), i + ahead + 4); ++j) codes.prefetch(slots[j]);
         const std::size_t count = std::min<std::size_t>(4, slots.size() - i);
-        const std::uint8_t* rows[4];
+        const std::int8_t* rows[4];
         std::int32_t dots[4];
         for (std::size_t j = 0; j < 4; ++j) rows[j] = codes.row(slots[i + std::min(j, count - 1)]);
-        kernels.dot4(query, rows, codes.stride(), dots);
-        for (std::size_t j = 0; j < count; ++j) out[i + j] = -code_similarity(meta_, codes.meta(slots[i + j]), dots[j]);
+        kernels.dot4(codes_.data(), rows, codes.stride(), dots);
+        for (std::size_t j = 0; j < count; ++j)
+            out[i + j] = -code_similarity(scale_, codes.meta(slots[i + j]), dots[j]);
     }
 }
 

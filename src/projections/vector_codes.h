@@ -18,7 +18,7 @@ class VectorCodes {
     void set(Slot slot, std::span<const float> vector) { meta_[slot] = quantise(vector, row_of(slot)); }
 
     std::size_t stride() const { return stride_; }
-    const std::uint8_t* row(Slot slot) const { return reinterpret_cast<const std::uint8_t*>(codes_.at(slot)); }
+    const std::int8_t* row(Slot slot) const { return reinterpret_cast<const std::int8_t*>(codes_.at(slot)); }
     CodeMeta meta(Slot slot) const { return meta_[slot]; }
     void prefetch(Slot slot) const {
         const auto* row = codes_.at(slot);
@@ -27,7 +27,7 @@ class VectorCodes {
     }
 
  private:
-    std::uint8_t* row_of(Slot slot) { return reinterpret_cast<std::uint8_t*>(codes_.at(slot)); }
+    std::int8_t* row_of(Slot slot) { return reinterpret_cast<std::int8_t*>(codes_.at(slot)); }
 
     std::size_t stride_;
     SlotBytes codes_;
@@ -46,9 +46,8 @@ class CodeProbe {
                    float* out) const;
 
  private:
-    std::vector<std::uint8_t> raw_;
-    std::vector<std::int8_t> codes_;
-    CodeMeta meta_;
+    std::vector<std::uint8_t> codes_;
+    float scale_ = 0;
 };
 
 }  // namespace annal

@@ -131,7 +131,6 @@ Slot VectorGraph::descend(const CodeProbe& probe, Slot from, unsigned level, uns
                 const auto slot = load(links[i]);
                 if (slot == no_slot) break;
                 if (slot >= visible) continue;
-                codes_.prefetch(slot);
                 scratch.batch.push_back(slot);
             }
             probe.distances(kernels_, codes_, scratch.batch, scratch.distances.data());
@@ -175,7 +174,6 @@ void VectorGraph::walk(const CodeProbe& probe, Slot from, unsigned level, std::s
             if (slot == no_slot) break;
             if (slot >= visible || visited[slot] == mark) continue;
             visited[slot] = mark;
-            codes_.prefetch(slot);
             scratch.batch.push_back(slot);
         }
         probe.distances(kernels_, codes_, scratch.batch, scratch.distances.data());
@@ -263,7 +261,6 @@ void VectorGraph::link_back(Slot target, unsigned level, Slot slot, Worker& work
     worker.mates.assign(links, links + count);
     worker.mates.push_back(slot);
     worker.mate_distances.resize(worker.mates.size());
-    for (const auto mate : worker.mates) codes_.prefetch(mate);
     worker.probe.set(codes_, target);
     worker.probe.distances(kernels_, codes_, worker.mates, worker.mate_distances.data());
     worker.merged.clear();

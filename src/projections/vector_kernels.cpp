@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -29,15 +30,12 @@ float reduce_lanes(std::array<float, lanes>& sums) {
 
 // --- Portable.
 
-std::int32_t portable_dot1(const CodeQuery& query, const std::uint8_t* row, std::size_t stride) {
-    std::int32_t sum = 0;
-    for (std::size_t i = 0; i < stride; ++i) sum += query.codes[i] * (row[i] - 128);
-    return sum;
-}
-
-void portable_dot4(const CodeQuery& query, const std::uint8_t* const rows[4], std::size_t stride,
+void portable_dot4(const std::uint8_t* query, const std::int8_t* const rows[4], std::size_t stride,
                    std::int32_t dots[4]) {
-    for (int i = 0; i < 4; ++i) dots[i] = portable_dot1(query, rows[i], stride);
+    for (int i = 0; i < 4; ++i) {
+        dots[i] = 0;
+        for (std::size_t j = 0; j < stride; ++j) dots[i] += query[j] * rows[i][j];
+    }
 }
 
 float portable_float_dot(const float* a, const float* b, std::size_t dimension) {
@@ -50,54 +48,59 @@ float portable_float_dot(const float* a, const float* b, std::size_t dimension) 
     return reduce_lanes(sums);
 }
 
-constexpr VectorKernels portable{VectorIsa::portable, portable_dot4, portable_dot1, portable_float_dot};
+// Inlined into functions of each target, where the compiler makes of std::popcount what that CPU has.
+[[gnu::always_inline]] inline std::size_t count_bits(const std::uint64_t* words, std::size_t count) {
+    std::size_t bits = 0;
+    for (std::size_t i = 0; i < count; ++i) bits += static_cast<std::size_t>(std::popcount(words[i]));
+    return bits;
+}
+[[gnu::always_inline]] inline std::size_t rank_bits(std::uint64_t bits, std::uint64_t among, std::uint32_t first,
+                                                    std::uint32_t* ranks) {
+    std::size_t count = 0;
+    for (; bits != 0; bits &= bits - 1) {
+        const auto below = among & ((bits & -bits) - 1);
+        ranks[count++] = first + static_cast<std::uint32_t>(std::popcount(below));
+    }
+    return count;
+}
+
+std::size_t portable_count_bits(const std::uint64_t* words, std::size_t count) {
+    return count_bits(words, count);
+}
+std::size_t portable_rank_bits(std::uint64_t bits, std::uint64_t among, std::uint32_t first, std::uint32_t* ranks) {
+    return rank_bits(bits, among, first, ranks);
+}
+
+constexpr VectorKernels portable{VectorIsa::portable, portable_dot4, portable_float_dot, portable_count_bits,
+                                 portable_rank_bits};
 
 #if defined(__x86_64__)
 
-// --- AVX2. maddubs saturates at 32767: |query| * sign(row, query) stays below it, since no code is -128.
+// --- AVX2. maddubs saturates at 32767: two products of at most 127 * 126 stay below it.
 
-#define ANNAL_AVX2 __attribute__((target("avx2,fma")))
+#define ANNAL_AVX2 __attribute__((target("avx2,fma,popcnt")))
 
-ANNAL_AVX2 inline __m256i avx2_step(__m256i sum, __m256i query, const std::uint8_t* row) {
-    const __m256i raw = _mm256_load_si256(reinterpret_cast<const __m256i*>(row));
-    const __m256i signed_row = _mm256_xor_si256(raw, _mm256_set1_epi8(static_cast<char>(0x80)));
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(query), _mm256_sign_epi8(signed_row, query));
+ANNAL_AVX2 inline __m256i avx2_step(__m256i sum, __m256i query, const std::int8_t* row) {
+    const __m256i pairs = _mm256_maddubs_epi16(query, _mm256_load_si256(reinterpret_cast<const __m256i*>(row)));
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-ANNAL_AVX2 inline __m128i add_halves(__m256i sum) {
-    return _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-}
-
-ANNAL_AVX2 inline __m128i sum_each(__m256i a, __m256i b, __m256i c, __m256i d) {
-    return add_halves(_mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d)));
-}
-
-ANNAL_AVX2 void avx2_dot4(const CodeQuery& query, const std::uint8_t* const rows[4], std::size_t stride,
+ANNAL_AVX2 void avx2_dot4(const std::uint8_t* query, const std::int8_t* const rows[4], std::size_t stride,
                           std::int32_t dots[4]) {
     __m256i a = _mm256_setzero_si256();
     __m256i b = a;
     __m256i c = a;
     __m256i d = a;
     for (std::size_t i = 0; i < stride; i += 32) {
-        const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query.codes + i));
+        const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query + i));
         a = avx2_step(a, q, rows[0] + i);
         b = avx2_step(b, q, rows[1] + i);
         c = avx2_step(c, q, rows[2] + i);
         d = avx2_step(d, q, rows[3] + i);
     }
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(dots), sum_each(a, b, c, d));
-}
-
-ANNAL_AVX2 std::int32_t avx2_dot1(const CodeQuery& query, const std::uint8_t* row, std::size_t stride) {
-    __m256i even = _mm256_setzero_si256();
-    __m256i odd = even;
-    for (std::size_t i = 0; i < stride; i += 64) {
-        even = avx2_step(even, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query.codes + i)), row + i);
-        odd = avx2_step(odd, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(query.codes + i + 32)), row + i + 32);
-    }
-    const __m256i sum = _mm256_add_epi32(even, odd);
-    return _mm_cvtsi128_si32(sum_each(sum, sum, sum, sum));
+    const __m256i each = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dots),
+                     _mm_add_epi32(_mm256_castsi256_si128(each), _mm256_extracti128_si256(each, 1)));
 }
 
 ANNAL_AVX2 float avx2_float_dot(const float* a, const float* b, std::size_t dimension) {
@@ -126,9 +129,17 @@ ANNAL_AVX2 float avx2_float_dot(const float* a, const float* b, std::size_t dime
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-constexpr VectorKernels avx2{VectorIsa::avx2, avx2_dot4, avx2_dot1, avx2_float_dot};
+ANNAL_AVX2 std::size_t avx2_count_bits(const std::uint64_t* words, std::size_t count) {
+    return count_bits(words, count);
+}
+ANNAL_AVX2 std::size_t avx2_rank_bits(std::uint64_t bits, std::uint64_t among, std::uint32_t first,
+                                      std::uint32_t* ranks) {
+    return rank_bits(bits, among, first, ranks);
+}
 
-// --- AVX-512 with VNNI. It multiplies unsigned rows, so 128 * sum(query) is taken off, while still an integer.
+constexpr VectorKernels avx2{VectorIsa::avx2, avx2_dot4, avx2_float_dot, avx2_count_bits, avx2_rank_bits};
+
+// --- AVX-512 with VNNI.
 
 #define ANNAL_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")))
 
@@ -136,31 +147,24 @@ ANNAL_AVX512 inline __m256i fold(__m512i sum) {
     return _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
 }
 
-ANNAL_AVX512 void avx512_dot4(const CodeQuery& query, const std::uint8_t* const rows[4], std::size_t stride,
+ANNAL_AVX512 void avx512_dot4(const std::uint8_t* query, const std::int8_t* const rows[4], std::size_t stride,
                               std::int32_t dots[4]) {
     __m512i a = _mm512_setzero_si512();
     __m512i b = a;
     __m512i c = a;
     __m512i d = a;
     for (std::size_t i = 0; i < stride; i += 64) {
-        const __m512i q = _mm512_loadu_si512(query.codes + i);
-        a = _mm512_dpbusd_epi32(a, _mm512_load_si512(rows[0] + i), q);
-        b = _mm512_dpbusd_epi32(b, _mm512_load_si512(rows[1] + i), q);
-        c = _mm512_dpbusd_epi32(c, _mm512_load_si512(rows[2] + i), q);
-        d = _mm512_dpbusd_epi32(d, _mm512_load_si512(rows[3] + i), q);
+        const __m512i q = _mm512_loadu_si512(query + i);
+        a = _mm512_dpbusd_epi32(a, q, _mm512_load_si512(rows[0] + i));
+        b = _mm512_dpbusd_epi32(b, q, _mm512_load_si512(rows[1] + i));
+        c = _mm512_dpbusd_epi32(c, q, _mm512_load_si512(rows[2] + i));
+        d = _mm512_dpbusd_epi32(d, q, _mm512_load_si512(rows[3] + i));
     }
     const __m256i ab = _mm256_hadd_epi32(fold(a), fold(b));
     const __m256i cd = _mm256_hadd_epi32(fold(c), fold(d));
     const __m256i each = _mm256_hadd_epi32(ab, cd);
-    const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(each), _mm256_extracti128_si256(each, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(dots), _mm_sub_epi32(sums, _mm_set1_epi32(128 * query.meta.sum)));
-}
-
-ANNAL_AVX512 std::int32_t avx512_dot1(const CodeQuery& query, const std::uint8_t* row, std::size_t stride) {
-    __m512i sum = _mm512_setzero_si512();
-    for (std::size_t i = 0; i < stride; i += 64)
-        sum = _mm512_dpbusd_epi32(sum, _mm512_load_si512(row + i), _mm512_loadu_si512(query.codes + i));
-    return _mm512_reduce_add_epi32(sum) - 128 * query.meta.sum;
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dots),
+                     _mm_add_epi32(_mm256_castsi256_si128(each), _mm256_extracti128_si256(each, 1)));
 }
 
 ANNAL_AVX512 float avx512_float_dot(const float* a, const float* b, std::size_t dimension) {
@@ -185,9 +189,27 @@ ANNAL_AVX512 float avx512_float_dot(const float* a, const float* b, std::size_t 
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-constexpr VectorKernels avx512{VectorIsa::avx512, avx512_dot4, avx512_dot1, avx512_float_dot};
+constexpr VectorKernels avx512{VectorIsa::avx512, avx512_dot4, avx512_float_dot, avx2_count_bits, avx2_rank_bits};
 
 #endif
+
+// The greatest component; 0 when there is none to speak of, or one is no finite number.
+float greatest_of(std::span<const float> vector) {
+    float greatest = 0;
+    bool finite = true;
+    for (const float x : vector) {
+        const float size = std::fabs(x);
+        finite = finite & (size <= 3.0e38F);
+        greatest = size > greatest ? size : greatest;
+    }
+    return finite && greatest >= 1.0e-30F ? greatest : 0;
+}
+
+// To the nearest, ties to even, as adding and taking off 1.5 * 2^23 rounds: std::nearbyint without its call.
+std::int32_t rounded(float x, std::int32_t most) {
+    constexpr float rounder = 12582912.0F;
+    return std::clamp(static_cast<std::int32_t>((x + rounder) - rounder), -most, most);
+}
 
 const VectorKernels& choose() {
     for (const auto isa : {VectorIsa::avx512, VectorIsa::avx2})
@@ -200,7 +222,8 @@ const VectorKernels& choose() {
 const VectorKernels* vector_kernels(VectorIsa isa) {
     if (isa == VectorIsa::portable) return &portable;
 #if defined(__x86_64__)
-    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool has_avx2 =
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt");
     if (isa == VectorIsa::avx2 && has_avx2) return &avx2;
     if (isa == VectorIsa::avx512 && has_avx2 && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -215,27 +238,36 @@ const VectorKernels& vector_kernels() {
     return best;
 }
 
-CodeMeta quantise(std::span<const float> vector, std::uint8_t* codes) {
-    std::memset(codes, 128, code_stride(vector.size()));
-    float greatest = 0;
-    bool finite = true;
-    for (const float x : vector) {
-        const float size = std::fabs(x);
-        finite = finite && size <= 3.0e38F;
-        greatest = size > greatest ? size : greatest;
-    }
-    if (!finite || greatest < 1.0e-30F) return {};
-    const float inverse = 127.0F / greatest;
-    // Adding and taking off 1.5 * 2^23 rounds to the nearest, ties to even: std::nearbyint without its call.
-    constexpr float rounder = 12582912.0F;
+CodeMeta quantise(std::span<const float> vector, std::int8_t* codes) {
+    std::memset(codes, 0, code_stride(vector.size()));
+    const float greatest = greatest_of(vector);
+    if (greatest == 0) return {};
+    const float inverse = 126.0F / greatest;
     std::int32_t sum = 0;
     for (std::size_t i = 0; i < vector.size(); ++i) {
-        const float nearest = (vector[i] * inverse + rounder) - rounder;
-        const auto code = std::clamp(static_cast<std::int32_t>(nearest), -127, 127);
+        const auto code = rounded(vector[i] * inverse, 126);
         sum += code;
-        codes[i] = static_cast<std::uint8_t>(code + 128);
+        codes[i] = static_cast<std::int8_t>(code);
     }
-    return {greatest / 127.0F, sum};
+    return {greatest / 126.0F, sum};
+}
+
+float quantise_query(std::span<const float> vector, std::uint8_t* codes) {
+    std::memset(codes, query_zero, code_stride(vector.size()));
+    const float greatest = greatest_of(vector);
+    if (greatest == 0) return 0;
+    const float inverse = 63.0F / greatest;
+    for (std::size_t i = 0; i < vector.size(); ++i)
+        codes[i] = static_cast<std::uint8_t>(query_zero + rounded(vector[i] * inverse, 63));
+    return greatest / 63.0F;
+}
+
+float to_query(CodeMeta meta, const std::int8_t* codes, std::size_t stride, std::uint8_t* query) {
+    for (std::size_t i = 0; i < stride; ++i) {
+        const std::int32_t half = codes[i] >> 1;  // Rounded down, as is every shift of C++20.
+        query[i] = static_cast<std::uint8_t>(query_zero + half + (codes[i] & half & 1));
+    }
+    return 2 * meta.scale;
 }
 
 }  // namespace annal

@@ -1,6 +1,8 @@
 #include "vector_ordinals.h"
 
 #include <algorithm>
+#include <bit>
+#include <iterator>
 
 namespace annal {
 
@@ -83,14 +85,18 @@ std::optional<Slot> SlotOrdinals::find(Seq ordinal) const {
 }
 
 std::size_t SlotOrdinals::count(const OrdinalSet& passing) const {
+    const auto& kernels = vector_kernels();
     std::size_t count = strays_published_.load(std::memory_order_acquire);
-    const auto blocks = blocks_published_.load(std::memory_order_acquire);
-    for (std::uint32_t i = 0; i < blocks; ++i) {
-        const auto mask = blocks_[i].mask.load(std::memory_order_relaxed);
-        const auto word = blocks_[i].word.load(std::memory_order_relaxed);
-        count += static_cast<std::size_t>(std::popcount(mask & passing.word(word)));
-    }
-    return count;
+    std::uint64_t words[64];
+    std::size_t held = 0;
+    blocks_.for_each(blocks_published_.load(std::memory_order_acquire), [&](const Block& block) {
+        const auto mask = block.mask.load(std::memory_order_relaxed);
+        words[held++] = mask & passing.word(block.word.load(std::memory_order_relaxed));
+        if (held < std::size(words)) return;
+        count += kernels.count_bits(words, held);
+        held = 0;
+    });
+    return count + kernels.count_bits(words, held);
 }
 
 }  // namespace annal

@@ -4,11 +4,12 @@
 #pragma once
 
 #include "memory_view.h"
+#include "vector_kernels.h"
 #include "vector_slots.h"
 
 #include <atomic>
-#include <bit>
 #include <optional>
+#include <span>
 #include <unordered_map>
 
 namespace annal {
@@ -26,24 +27,22 @@ class SlotOrdinals {
 
     // How many slots may pass: dead ones are counted too.
     std::size_t count(const OrdinalSet& passing) const;
-    // Calls visit(slot) for each published slot whose ordinal passes.
+    // Calls visit(slots) with at most 64 at a time, until all published ones whose ordinals pass were there.
     template <class Visit>
     void for_each(const OrdinalSet& passing, Visit&& visit) const {
-        const auto blocks = blocks_published_.load(std::memory_order_acquire);
-        for (std::uint32_t i = 0; i < blocks; ++i) {
-            const auto mask = blocks_[i].mask.load(std::memory_order_relaxed);
-            const auto first = blocks_[i].first.load(std::memory_order_relaxed);
-            auto left = mask & passing.word(blocks_[i].word.load(std::memory_order_relaxed));
-            for (; left != 0; left &= left - 1) {
-                const auto below = (left & -left) - 1;
-                visit(first + static_cast<Slot>(std::popcount(mask & below)));
-            }
-        }
-        const auto strays = strays_published_.load(std::memory_order_acquire);
-        for (std::uint32_t i = 0; i < strays; ++i) {
-            const auto slot = strays_[i].load(std::memory_order_relaxed);
-            if (passing.contains((*this)[slot])) visit(slot);
-        }
+        const auto& kernels = vector_kernels();
+        Slot slots[64];
+        blocks_.for_each(blocks_published_.load(std::memory_order_acquire), [&](const Block& block) {
+            const auto mask = block.mask.load(std::memory_order_relaxed);
+            const auto bits = mask & passing.word(block.word.load(std::memory_order_relaxed));
+            if (bits == 0) return;
+            const auto first = block.first.load(std::memory_order_relaxed);
+            visit(std::span(slots, kernels.rank_bits(bits, mask, first, slots)));
+        });
+        strays_.for_each(strays_published_.load(std::memory_order_acquire), [&](const std::atomic<Slot>& stray) {
+            slots[0] = stray.load(std::memory_order_relaxed);
+            if (passing.contains((*this)[slots[0]])) visit(std::span(slots, 1));
+        });
     }
 
  private:

@@ -9,8 +9,7 @@ namespace annal {
 namespace {
 
 constexpr std::size_t unwritten_bytes_max = std::size_t{4} << 20;
-constexpr Slot zone_slots = 1024;
-constexpr std::size_t batch_slots = 32;  // Fetched together, then measured.
+constexpr std::size_t batch_slots = 64;  // Measured together, and at most 64 more.
 
 std::filesystem::path with(const std::filesystem::path& stem, const char* extension) {
     auto path = stem;
@@ -157,6 +156,7 @@ void VectorPartition::publish() {
         if (state == RowState::live) ++live;
         const auto gone = state == RowState::live ? 0 : count << 2 | static_cast<std::uint32_t>(state);
         gone_[slot].store(gone, std::memory_order_relaxed);
+        if (gone != 0) zones_[slot / zone_slots].any_gone.store(true, std::memory_order_relaxed);
     }
     changes_.clear();
     live_.store(live, std::memory_order_relaxed);
@@ -202,26 +202,33 @@ bool VectorPartition::walk(const PartitionQuery& query, std::size_t possible, co
 }
 
 void VectorPartition::measure(std::size_t depth, SearchScratch& scratch) const {
-    scratch.distances.resize(batch_slots);
+    scratch.distances.resize(scratch.batch.size());
     scratch.probe.distances(vector_kernels(), codes_, scratch.batch, scratch.distances.data());
-    for (std::size_t i = 0; i < scratch.batch.size(); ++i)
-        offer(scratch.nearest, depth, {scratch.distances[i], scratch.batch[i]});
+    auto& nearest = scratch.nearest;
+    for (std::size_t i = 0; i < scratch.batch.size(); ++i) {
+        const GraphNeighbour found{scratch.distances[i], scratch.batch[i]};
+        if (nearest.size() < depth || found < nearest.front()) offer(nearest, depth, found);
+    }
     scratch.batch.clear();
 }
 
 void VectorPartition::scan(const OrdinalSet* passing, Slot begin, Slot end, std::size_t depth,
                            SearchScratch& scratch) const {
     const auto visit = [&](Slot slot) {
-        if (slot < begin || slot >= end || !is_live(slot, end)) return;
-        codes_.prefetch(slot);
-        scratch.batch.push_back(slot);
-        if (scratch.batch.size() == batch_slots) measure(depth, scratch);
+        if (slot >= begin && slot < end && is_live(slot, end)) scratch.batch.push_back(slot);
     };
     scratch.batch.clear();
-    if (passing != nullptr)
-        ordinals_.for_each(*passing, visit);
-    else
-        for (auto slot = begin; slot < end; ++slot) visit(slot);
+    if (passing != nullptr) {
+        ordinals_.for_each(*passing, [&](std::span<const Slot> slots) {
+            for (const auto slot : slots) visit(slot);
+            if (scratch.batch.size() >= batch_slots) measure(depth, scratch);
+        });
+    } else {
+        for (auto slot = begin; slot < end; ++slot) {
+            visit(slot);
+            if (scratch.batch.size() >= batch_slots) measure(depth, scratch);
+        }
+    }
     measure(depth, scratch);
 }
 
@@ -243,9 +250,8 @@ void VectorPartition::scan_as_of(const PartitionQuery& query, Seq as_of, Slot co
         for (auto slot = begin; slot < std::min(begin + zone_slots, count); ++slot) {
             if (!was_valid(slot, as_of)) continue;
             if (query.passing != nullptr && !query.passing->contains(ordinals_[slot])) continue;
-            codes_.prefetch(slot);
             scratch.batch.push_back(slot);
-            if (scratch.batch.size() == batch_slots) measure(depth, scratch);
+            if (scratch.batch.size() >= batch_slots) measure(depth, scratch);
         }
     }
     measure(depth, scratch);

@@ -95,6 +95,7 @@ class VectorPartition {
     Slot live() const { return live_.load(std::memory_order_relaxed); }
     Slot published() const { return count_.load(std::memory_order_acquire); }
     bool is_live(Slot slot, Slot count) const {
+        if (!zones_[slot / zone_slots].any_gone.load(std::memory_order_relaxed)) return true;
         const auto gone = gone_[slot].load(std::memory_order_relaxed);
         return gone == 0 || (gone >> 2) > count;
     }
@@ -135,12 +136,14 @@ class VectorPartition {
     SlotArray<std::atomic<std::uint32_t>> gone_;
     SlotArray<std::uint64_t> since_;  // 0: since its memory was recorded.
     SlotArray<std::atomic<std::uint64_t>> until_;
-    // Of 1024 slots each, so that those of other times are passed over together.
+    // What is known of zone_slots slots together: one look, where each of them would be a cache line of its own.
     struct Zone {
         std::atomic<std::uint64_t> since_least;
         std::atomic<std::uint64_t> until_greatest;
         std::atomic<std::uint32_t> ended;  // Slots that were replaced.
+        std::atomic<bool> any_gone;        // One of them is, or was.
     };
+    static constexpr Slot zone_slots = 1024;
     SlotArray<Zone> zones_;
     VectorGraph graph_;
     std::atomic<Slot> count_{0};

@@ -2,6 +2,7 @@
 // is published while the writer appends behind it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -54,6 +55,15 @@ class SlotArray {
     bool reserve(std::size_t slots) { return bytes_.reserve(slots); }
     T& operator[](Slot slot) { return *reinterpret_cast<T*>(bytes_.at(slot)); }
     const T& operator[](Slot slot) const { return *reinterpret_cast<const T*>(bytes_.at(slot)); }
+    // The first `count`, in order, without looking up where each one is.
+    template <class Visit>
+    void for_each(Slot count, Visit&& visit) const {
+        for (std::size_t chunk = 0; chunk_begin(chunk) < count; ++chunk) {
+            const auto* at = &(*this)[chunk_begin(chunk)];
+            const auto* end = at + std::min<std::size_t>(chunk_slots(chunk), count - chunk_begin(chunk));
+            for (; at != end; ++at) visit(*at);
+        }
+    }
 
  private:
     static_assert(std::is_trivially_destructible_v<T>);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <set>
 
 using namespace annal;
@@ -29,6 +30,13 @@ std::string bytes_of(const VectorGraph& graph) {
     std::string bytes;
     graph.serialise(bytes);
     return bytes;
+}
+
+// In steps of the query side's codes, so that either of two slots may be the query: hnswlib asks the other way round.
+void whole_steps(std::vector<float>& vector) {
+    float greatest = 0;
+    for (const auto x : vector) greatest = std::max(greatest, std::fabs(x));
+    for (auto& x : vector) x = std::nearbyint(x * 63 / greatest) * (greatest / 63);
 }
 
 // hnswlib's view of a row of codes: the row's number.
@@ -74,7 +82,8 @@ TEST_CASE("with blocks of one slot the links are hnswlib's own", "[vectors][grap
     const auto seed = test_seed();
     INFO("seed " << seed);
     constexpr std::size_t count = 1500;
-    const auto vectors = SampleVectors(48, 40, seed).take(count);
+    auto vectors = SampleVectors(48, 40, seed).take(count);
+    for (auto& vector : vectors) whole_steps(vector);
     VectorCodes codes(48);
     VectorGraph ours(filled(codes, vectors), vector_kernels(), 1);
     link_all(ours, count, 1);

@@ -4,6 +4,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <span>
 #include <vector>
 
 using namespace annal;
@@ -13,7 +14,7 @@ namespace {
 
 std::vector<Slot> passing_slots(const SlotOrdinals& ordinals, const OrdinalSet& passing) {
     std::vector<Slot> slots;
-    ordinals.for_each(passing, [&](Slot slot) { slots.push_back(slot); });
+    ordinals.for_each(passing, [&](std::span<const Slot> some) { slots.insert(slots.end(), some.begin(), some.end()); });
     std::sort(slots.begin(), slots.end());
     return slots;
 }
