@@ -11,6 +11,8 @@
 
 #include <annal/engine.h>
 
+#include <CLI/CLI.hpp>
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,10 +33,10 @@ const Scope scope{.project = "bench", .agent = {}, .user = {}, .session = {}};
 struct Options {
     std::size_t memories = 100'000;
     int rounds = 3;
-    std::string only;
+    std::vector<std::string> only;
     std::string json;
-    bool cpu_time = false;
-    bool runs(const std::string& name) const { return only.empty() || only.find(name) != std::string::npos; }
+    std::string clock = "wall";
+    bool runs(const std::string& name) const { return only.empty() || std::ranges::find(only, name) != only.end(); }
 };
 
 template <class T>
@@ -236,7 +238,7 @@ struct VersionedStore {
     double search(const Options& options, SearchRequest request, std::size_t i) {
         request.as_of = Seq{first.value + i * 7919 % span};
         const auto work = [&] { must(engine->search(request)); };
-        return 1e6 * (options.cpu_time ? cpu_seconds_of(work) : seconds_of(work));
+        return 1e6 * (options.clock == "cpu" ? cpu_seconds_of(work) : seconds_of(work));
     }
 };
 
@@ -310,14 +312,17 @@ int run(int argc, char** argv) {
     if (argc == 4 && std::string(argv[1]) == "--private-memory")
         return report_private_memory(argv[2], std::strtoull(argv[3], nullptr, 10));
     Options options;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const std::string flag = argv[i];
-        if (flag == "--memories") options.memories = std::strtoull(argv[i + 1], nullptr, 10);
-        if (flag == "--rounds") options.rounds = std::atoi(argv[i + 1]);
-        if (flag == "--only") options.only = argv[i + 1];
-        if (flag == "--json") options.json = argv[i + 1];
-        if (flag == "--clock") options.cpu_time = argv[i + 1] == std::string("cpu");
-    }
+    CLI::App app("The engine as a whole against what a user would build from parts, in one process");
+    app.add_option("--memories", options.memories)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--rounds", options.rounds)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--only", options.only)
+        ->delimiter(',')
+        ->check(CLI::IsMember({"rebuild_text", "rebuild_all", "open", "hybrid", "as_of", "bytes"}));
+    app.add_option("--json", options.json, "A file for the rows");
+    app.add_option("--clock", options.clock, "Of the searches as of a seq; cpu on a machine that is not quiet")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"wall", "cpu"}));
+    CLI11_PARSE(app, argc, argv);
     const Data data = make_data(options.memories);
     std::vector<Row> rows;
     if (options.runs("rebuild_text")) rebuild_text(options, data, rows);

@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -24,7 +26,7 @@ using std::chrono::steady_clock;
 
 struct Settings {
     int rounds = 9;
-    std::chrono::milliseconds run{400};
+    std::chrono::milliseconds run{};
     std::filesystem::path directory = std::filesystem::temp_directory_path();
     std::string json;
     std::string only;
@@ -293,21 +295,19 @@ Row replay(const Settings& settings, std::size_t bytes, std::uint64_t count) {
         [&] { return timed([&] { return raw.scan_and_verify(); }); });
 }
 
-Settings parse(int argc, char** argv) {
+int run(int argc, char** argv) {
     Settings settings;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const std::string_view name = argv[i];
-        const char* value = argv[i + 1];
-        if (name == "--rounds") settings.rounds = std::max(1, std::atoi(value));
-        if (name == "--ms") settings.run = std::chrono::milliseconds(std::atoi(value));
-        if (name == "--dir") settings.directory = value;
-        if (name == "--json") settings.json = value;
-        if (name == "--only") settings.only = value;
-    }
-    return settings;
-}
-
-int run(const Settings& settings) {
+    std::int64_t milliseconds = 400;
+    CLI::App app("The log against RocksDB alone: interleaved pairs of runs in one process, medians and ratios");
+    app.add_option("--only", settings.only)->check(CLI::IsMember({"few", "many", "batch", "hashing", "replay"}));
+    app.add_option("--rounds", settings.rounds)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--ms", milliseconds, "Each run")->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--dir", settings.directory, "On a disk whose fsync is real; a directory in memory says nothing")
+        ->capture_default_str()
+        ->check(CLI::ExistingDirectory);
+    app.add_option("--json", settings.json, "A file for the rows");
+    CLI11_PARSE(app, argc, argv);
+    settings.run = std::chrono::milliseconds(milliseconds);
     std::printf("%-48s %-34s %10s %10s %7s %5s\n", "annal's log", "against", "ours /s", "theirs /s", "ratio", "bar");
     std::vector<Row> rows;
     const auto wanted = [&](std::string_view group) { return settings.only.empty() || settings.only == group; };
@@ -341,5 +341,5 @@ int run(const Settings& settings) {
 }  // namespace annal::bench
 
 int main(int argc, char** argv) {
-    return annal::bench::run(annal::bench::parse(argc, argv));
+    return annal::bench::run(argc, argv);
 }

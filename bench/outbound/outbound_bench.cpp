@@ -15,6 +15,8 @@
 
 #include <annal/engine.h>
 
+#include <CLI/CLI.hpp>
+
 #include <libpq-fe.h>
 
 #include <cstdlib>
@@ -188,13 +190,12 @@ void make_twin(Connection& connection, const testing::PostgresServer& server) {
 
 int run(int argc, char** argv) {
     Options options;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const std::string flag = argv[i];
-        if (flag == "--memories") options.memories = std::strtoull(argv[i + 1], nullptr, 10);
-        if (flag == "--dimension") options.dimension = std::strtoull(argv[i + 1], nullptr, 10);
-        if (flag == "--slice") options.slice = std::strtoull(argv[i + 1], nullptr, 10);
-        if (flag == "--json") options.json = argv[i + 1];
-    }
+    CLI::App app("A sync of a whole store into a PostgreSQL, against a plain COPY of the same rows");
+    app.add_option("--memories", options.memories)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--dimension", options.dimension, "0: memories without vectors")->capture_default_str();
+    app.add_option("--slice", options.slice)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--json", options.json, "A file for the rows");
+    CLI11_PARSE(app, argc, argv);
     if (!testing::PostgresServer::programs()) give_up("PostgreSQL is not installed");
     // Both graphs fit, as they do on a server that is there to search them.
     testing::PostgresServer server(testing::PostgresServer::Sync::off, {"shared_buffers=1GB", "max_wal_size=8GB"});

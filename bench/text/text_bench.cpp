@@ -7,6 +7,8 @@
 #include "support/report.h"
 #include "support/temp_dir.h"
 
+#include <CLI/CLI.hpp>
+
 #include <cstdlib>
 
 using namespace annal;
@@ -76,8 +78,12 @@ double search_ms(const Store& store, std::size_t words, const OrdinalSet* passin
 }  // namespace
 
 int main(int argc, char** argv) {
-    const auto count = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 100'000;
-    const auto rounds = argc > 2 ? std::atoi(argv[2]) : 3;
+    std::size_t count = 100'000;
+    int rounds = 3;
+    CLI::App app("The text index alone, against SQLite FTS5 filled with the same rows");
+    app.add_option("memories", count)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("rounds", rounds)->capture_default_str()->check(CLI::PositiveNumber);
+    CLI11_PARSE(app, argc, argv);
     std::vector<std::string> texts;
     bench::TextMaker maker(42);
     for (std::size_t i = 0; i < count; ++i) texts.push_back(maker.text(250));

@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -296,14 +298,12 @@ class Bench {
 
 int main(int argc, char** argv) {
     Options options;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const std::string name = argv[i];
-        const auto number = std::strtoull(argv[i + 1], nullptr, 10);
-        if (name == "--vectors") options.vectors = number;
-        if (name == "--queries") options.queries = number;
-        if (name == "--rounds") options.rounds = number;
-        if (name == "--threads") options.threads = number;
-        if (name == "--json") options.json = argv[i + 1];
-    }
+    CLI::App app("The vector index against bare hnswlib, in one process");
+    app.add_option("--vectors", options.vectors)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--queries", options.queries)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--rounds", options.rounds)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--threads", options.threads)->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--json", options.json, "A file for the rows");
+    CLI11_PARSE(app, argc, argv);
     Bench(options).run();
 }

@@ -21,14 +21,14 @@ struct CodeMeta {
     std::int32_t sum = 0;  // Of the codes.
 };
 
-// The query side of a comparison has 7 bits, and stands above zero: value = (code - query_zero) * scale. A product with a
-// row's code and its neighbour's then fit 16 bits, and an AVX2 step is three instructions.
+// The query side of a comparison has 7 bits, and stands above zero: value = (code - query_zero) * scale. A product with
+// a row's code and its neighbour's then fit 16 bits, and an AVX2 step is three instructions.
 inline constexpr std::uint8_t query_zero = 64;
 
 struct VectorKernels {
     VectorIsa isa = VectorIsa::portable;
-    // dots[i] = sum of query[j] * rows[i][j], exact. Rows are 64-byte aligned, `stride` a multiple of 64, query codes at
-    // most 127.
+    // dots[i] = sum of query[j] * rows[i][j], exact. Rows are 64-byte aligned, `stride` a multiple of 64, query codes
+    // at most 127.
     void (*dot4)(const std::uint8_t* query, const std::int8_t* const rows[4], std::size_t stride, std::int32_t dots[4]);
     float (*float_dot)(const float* a, const float* b, std::size_t dimension);
     std::size_t (*count_bits)(const std::uint64_t* words, std::size_t count);

@@ -14,7 +14,8 @@ namespace {
 
 std::vector<Slot> passing_slots(const SlotOrdinals& ordinals, const OrdinalSet& passing) {
     std::vector<Slot> slots;
-    ordinals.for_each(passing, [&](std::span<const Slot> some) { slots.insert(slots.end(), some.begin(), some.end()); });
+    ordinals.for_each(passing,
+                      [&](std::span<const Slot> some) { slots.insert(slots.end(), some.begin(), some.end()); });
     std::sort(slots.begin(), slots.end());
     return slots;
 }
