@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -53,9 +54,10 @@ class ChildProcess {
     ChildProcess& operator=(const ChildProcess&) = delete;
 
     // Blocks for the next byte that the child writes; false at its end.
-    bool next_news() {
+    bool next_news() { return next_news_byte().has_value(); }
+    std::optional<char> next_news_byte() {
         char byte = 0;
-        return read(news_, &byte, 1) == 1;
+        return read(news_, &byte, 1) == 1 ? std::optional(byte) : std::nullopt;
     }
     void kill_now() {
         if (pid_ <= 0) return;
