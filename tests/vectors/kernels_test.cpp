@@ -157,7 +157,7 @@ TEST_CASE("bits are counted and ranked alike on every instruction set", "[vector
         std::uint32_t rank = 1000;
         for (int bit = 0; bit < 64; ++bit) {
             if (bits >> bit & 1) expected.push_back(rank);
-            rank += among >> bit & 1;
+            rank += static_cast<std::uint32_t>(among >> bit & 1);
         }
         for (const auto* kernels : all_kernels()) {
             CHECK(kernels->count_bits(words.data(), words.size()) == set);
