@@ -10,6 +10,7 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
+#include <rocksdb/version.h>
 
 #include <algorithm>
 #include <fstream>
@@ -131,6 +132,14 @@ std::uint64_t bytes_below(const fs::path& directory) {
     return bytes;
 }
 
+rocksdb::Status enable_file_deletions(rocksdb::DB& db) {
+#if ROCKSDB_MAJOR >= 9
+    return db.EnableFileDeletions();
+#else
+    return db.EnableFileDeletions(false);  // As the later ones do: whoever else has disabled them still has.
+#endif
+}
+
 class RocksViewStore : public ViewStore {
  public:
     explicit RocksViewStore(fs::path directory) : directory_(std::move(directory)) {}
@@ -233,7 +242,7 @@ class RocksViewStore : public ViewStore {
         for (auto tries = purge_tries; tries > 0; --tries, std::this_thread::sleep_for(purge_pause)) {
             // The second call looks through the directory and removes what no version needs, before it returns.
             done = db.DisableFileDeletions();
-            if (done.ok()) done = db.EnableFileDeletions(true);
+            if (done.ok()) done = enable_file_deletions(db);
             if (!done.ok()) return rocks_view::view_error(done, "purging the views");
             const auto left = files_left();
             if (!left) return left.error();
