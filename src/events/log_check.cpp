@@ -162,8 +162,10 @@ Result<Checked> check_streams(Seq up_to, const WithStore& with_store, const Prog
         ++rows;
         return Done{};
     };
-    auto checked = check_rows(RocksStore::Index::streams, with_store, progress, visit);
-    if (!checked) return checked;
+    bool stopped = false;
+    const auto told = [&](const Checked& so_far) { return !(stopped = !progress(so_far)); };
+    auto checked = check_rows(RocksStore::Index::streams, with_store, told, visit);
+    if (!checked || stopped) return checked;  // Of what was not looked at, nothing is known.
     if (rows != indexed.value)
         return Error{ErrorCode::data_loss,
                      "streams have " + std::to_string(rows) + " rows for " + std::to_string(indexed.value) + " events",
