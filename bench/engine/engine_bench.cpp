@@ -4,6 +4,7 @@
 // --clock: of the searches as of a seq; cpu is the searching thread's own time, for a machine that is not quiet.
 #include "fts5.h"
 
+#include "support/current.h"
 #include "support/generated.h"
 #include "support/report.h"
 #include "support/temp_dir.h"
@@ -39,26 +40,8 @@ struct Options {
     bool runs(const std::string& name) const { return only.empty() || std::ranges::find(only, name) != only.end(); }
 };
 
-template <class T>
-T must(Result<T> result) {
-    if (result) return std::move(*result);
-    std::cerr << result.error().message << '\n';
-    std::exit(1);
-}
-
 std::unique_ptr<Engine> open(const std::filesystem::path& directory) {
     return must(Engine::open({.directory = directory}));
-}
-
-// Everything applied, and every vector in its graph.
-void wait_until_current(Engine& engine) {
-    must(engine.wait_for(engine.head(), std::chrono::hours(1)));
-    const auto linking = [&] {
-        for (const auto& projection : must(engine.status()).projections)
-            if (projection.state != "running") return true;
-        return false;
-    };
-    while (linking()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
 // Nothing works in the background any more, compactions included: the process takes no processor time.

@@ -5,6 +5,7 @@
 // The two take turns, a slice each, so that neither has the better graph or the better hour. Each slice's rate is told
 // by the clock, and by the processor time of this process and the server together, for a machine that is not quiet: the
 // sync takes turns, too, reading a batch and having it written, so that neither hides the other.
+#include "support/current.h"
 #include "support/generated.h"
 #include "support/postgres_server.h"
 #include "support/report.h"
@@ -44,12 +45,6 @@ struct Options {
     std::exit(1);
 }
 
-template <class T>
-T must(Result<T> result) {
-    if (!result) give_up(result.error().message);
-    return std::move(*result);
-}
-
 std::unique_ptr<Engine> filled_engine(const std::filesystem::path& directory, const Options& options) {
     auto engine = must(Engine::open({.directory = directory}));
     TextMaker maker(1);
@@ -69,7 +64,7 @@ std::unique_ptr<Engine> filled_engine(const std::filesystem::path& directory, co
             batch.clear();
         }
     }
-    must(engine->wait_for(engine->head(), std::chrono::hours(1)));
+    wait_until_current(*engine);
     return engine;
 }
 
