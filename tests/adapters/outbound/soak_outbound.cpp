@@ -266,6 +266,7 @@ TEST_CASE("an account that throttles, fails, and loses answers: documents are th
                     const auto late = stale->apply(batch);
                     REQUIRE_FALSE(late);
                     if (late.error().details.contains("fenced")) ++fenced;
+                    caller.clock.advance(300'000);  // A wait that it was told of, and the other was not.
                     continue;
                 }
                 const auto applied = sink->apply(batch);
