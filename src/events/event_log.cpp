@@ -39,17 +39,6 @@ std::uint64_t process_generation() {
     return watched ? forks.load(std::memory_order_relaxed) : static_cast<std::uint64_t>(getpid());
 }
 
-constexpr std::size_t large_batch_bytes = std::size_t{128} << 10;  // To hash it takes longer than to switch threads.
-constexpr auto large_batch_wait_min = std::chrono::milliseconds(100);
-
-void hash_bodies(AppendRequest& request, unsigned repeats) {
-    for (std::size_t i = 0; i < request.hashes.size(); ++i) {
-        const auto& bytes = request.batch->items[i].event->bytes;
-        for (unsigned n = 0; n < repeats; ++n)
-            request.hashes[i] = body_hash({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-    }
-}
-
 // What needs no order is done on the caller's thread.
 Result<AppendRequest> prepare(AppendBatch& batch, Keystore* keystore) {
     if (batch.project.empty() || batch.project.size() > limits::name_characters_max ||
@@ -104,7 +93,7 @@ class RocksEventLog final : public EventLog {
         if (forked()) return after_fork();
         auto request = prepare(batch, keystore_);
         if (!request) return request.error();
-        if (auto done = commit(*request); !done) return done.error();
+        if (auto done = queue_->commit(*request, request->batch->wait_max); !done) return done.error();
         if (request->error) return *request->error;
         return request->replayed ? stored_receipts(request->first, request->count) : receipts(*request);
     }
@@ -338,24 +327,6 @@ class RocksEventLog final : public EventLog {
         return Error{ErrorCode::invalid_argument,
                      "the log has only " + std::to_string(head().value) + " events",
                      {{"size", std::to_string(size.value)}, {"head", std::to_string(head().value)}}};
-    }
-
-    // The commit needs the hashes last; a large batch is hashed while the committer's thread writes it, if it can wait
-    // for that thread.
-    Status commit(AppendRequest& request) {
-        const auto wait_max = request.batch->wait_max;
-        const bool hand_over = request.bytes >= large_batch_bytes && wait_max >= large_batch_wait_min;
-        if (!hand_over) {
-            hash_bodies(request, options_.hashing_repeats);
-            return queue_->commit(request, wait_max);
-        }
-        std::atomic<bool> hashed = false;
-        request.hashed = &hashed;
-        return queue_->commit(request, wait_max, [&] {
-            hash_bodies(request, options_.hashing_repeats);
-            hashed.store(true, std::memory_order_release);
-            hashed.notify_one();
-        });
     }
 
     static std::vector<Receipt> receipts(const AppendRequest& request) {

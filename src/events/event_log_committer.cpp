@@ -102,6 +102,12 @@ LogCommitter::~LogCommitter() {
     if (options_.on_message) options_.on_message("warning", "the log's witness could not be closed cleanly");
 }
 
+void LogCommitter::hash_bodies(AppendRequest& request) const {
+    for (std::size_t i = 0; i < request.hashes.size(); ++i)
+        for (unsigned n = 0; n < options_.hashing_repeats; ++n)
+            request.hashes[i] = body_hash(view(*request.batch->items[i].event));
+}
+
 void LogCommitter::commit(std::span<AppendRequest* const> group) {
     try {
         commit_group(group);
@@ -120,6 +126,10 @@ void LogCommitter::commit_group(std::span<AppendRequest* const> group) {
     }
 
     Place place{log_.head, log_.recorded_at};
+    for (auto* request : group)
+        if (!request->hashed)
+            request->hashing = std::make_unique<SideThread::Task>(log_.store->side_thread(),
+                                                                  [this, request] { hash_bodies(*request); });
     for (auto* request : group)
         if (auto sequenced = sequence(*request, place); !sequenced) request->error = sequenced.error();
     group_keys_.clear();
@@ -316,7 +326,7 @@ Status LogCommitter::make_durable(const Place& place, std::span<AppendRequest* c
 }
 
 void LogCommitter::grow_tree(AppendRequest& request) {
-    if (request.hashed != nullptr) request.hashed->wait(false, std::memory_order_acquire);
+    if (request.hashing) request.hashing->wait();
     Seq seq = request.first;
     for (std::size_t i = 0; i < request.count; ++i, ++seq.value) {
         const auto header = read_header(view(*request.batch->items[i].event));

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -18,14 +19,16 @@ namespace annal {
 // One append on its way through. The committer writes the outcome; the caller's thread makes receipts of it.
 struct AppendRequest {
     AppendBatch* batch = nullptr;
-    std::vector<Hash> hashes;                   // Of the bodies; once committed, of the events.
-    const std::atomic<bool>* hashed = nullptr;  // Not null: bodies are being hashed until it is true.
+    std::vector<Hash> hashes;  // Of the bodies; once committed, of the events.
+    bool hashed = false;       // Else commit() has the bodies hashed beside its work.
     std::size_t bytes = 0;
 
     std::optional<Error> error;
     Seq first;  // The events are [first, first + count).
     std::uint32_t count = 0;
     bool replayed = false;  // They were there before.
+
+    std::unique_ptr<SideThread::Task> hashing;  // Last: it uses the others.
 };
 
 Error idempotency_conflict();
@@ -35,6 +38,7 @@ class LogCommitter {
     LogCommitter(EventLogOptions options, OpenedLog log);
     ~LogCommitter();  // Flushes, and marks the witness clean.
 
+    void hash_bodies(AppendRequest& request) const;  // Any thread.
     // Commits or refuses each request of the group, in order. Memory that runs out is a write that failed.
     void commit(std::span<AppendRequest* const> group);
     // What a commit left to be done once its callers have been answered. Before the next commit; by its thread.

@@ -15,6 +15,8 @@ using std::chrono::steady_clock;
 constexpr std::size_t group_requests_max = 256;
 constexpr std::size_t group_bytes_max = std::size_t{4} << 20;
 
+constexpr std::size_t large_request_bytes = std::size_t{128} << 10;  // To hash it takes longer than to switch threads.
+
 constexpr std::size_t linger_retried_groups = 16;
 constexpr auto linger_max = std::chrono::milliseconds(10);
 
@@ -58,19 +60,22 @@ CommitQueue::~CommitQueue() {
     thread_.join();
 }
 
-Status CommitQueue::commit(AppendRequest& request, std::chrono::milliseconds wait_max,
-                           const std::function<void()>& meanwhile) {
+// The commit needs the hashes last: a large request that finds the log idle is hashed beside its own commit, the others
+// before theirs.
+Status CommitQueue::commit(AppendRequest& request, std::chrono::milliseconds wait_max) {
+    const auto hash = [&] {
+        committer_.hash_bodies(request);
+        request.hashed = true;
+    };
+    if (request.bytes < large_request_bytes) hash();
     std::unique_lock lock(mutex_);
-    if (!meanwhile && !committing_ && queue_.empty()) {
-        committing_ = true;
+    if (!idle() && !request.hashed) {
         lock.unlock();
-        AppendRequest* const alone = &request;
-        committer_.commit({&alone, 1});
-        committer_.tidy_up();
+        hash();
         lock.lock();
-        committing_ = false;
-        group_size_last_ = 1;
-        if (!queue_.empty()) work_.notify_one();
+    }
+    if (idle()) {
+        commit_alone(request, lock);
         return Done{};
     }
 
@@ -83,7 +88,6 @@ Status CommitQueue::commit(AppendRequest& request, std::chrono::milliseconds wai
     const bool awaited = !committing_ || queue_.size() == linger_for_;
     lock.unlock();
     if (awaited) work_.notify_one();
-    if (meanwhile) meanwhile();
 
     if (wait_until_done(waiting, deadline)) return Done{};
     lock.lock();
@@ -96,6 +100,18 @@ Status CommitQueue::commit(AppendRequest& request, std::chrono::milliseconds wai
     lock.unlock();
     while (!wait_until_done(waiting, steady_clock::now() + std::chrono::hours(1))) continue;  // It is being committed.
     return Done{};
+}
+
+void CommitQueue::commit_alone(AppendRequest& request, std::unique_lock<std::mutex>& lock) {
+    committing_ = true;
+    lock.unlock();
+    AppendRequest* const alone = &request;
+    committer_.commit({&alone, 1});
+    committer_.tidy_up();
+    lock.lock();
+    committing_ = false;
+    group_size_last_ = 1;
+    if (!queue_.empty()) work_.notify_one();
 }
 
 bool CommitQueue::wait_until_done(const Waiting& waiting, steady_clock::time_point deadline) const {

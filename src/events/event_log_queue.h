@@ -21,13 +21,12 @@ class CommitQueue {
     ~CommitQueue();  // Nobody may be in commit().
 
     // Returns when the request has its outcome. deadline_exceeded: it waited too long to be taken; nothing is written.
-    // If there is a `meanwhile`, the committer's thread commits, and it is done beside that unless the queue stays
-    // full.
-    Status commit(AppendRequest& request, std::chrono::milliseconds wait_max,
-                  const std::function<void()>& meanwhile = {});
+    Status commit(AppendRequest& request, std::chrono::milliseconds wait_max);
 
  private:
     struct Waiting;
+    bool idle() const { return !committing_ && queue_.empty(); }
+    void commit_alone(AppendRequest& request, std::unique_lock<std::mutex>& lock);
     void run();
     void linger(std::unique_lock<std::mutex>& lock);
     std::vector<Waiting*> take_group();

@@ -75,7 +75,9 @@ Status RocksStore::commit(rocksdb::WriteBatch& batch, bool sync, std::string_vie
             after_rows = applied();
     };
     if (sync && is_large(batch)) {
-        side_thread_->do_both(apply, [&] { synced = journal_->sync(); });
+        SideThread::Task applying(*side_thread_, apply);
+        synced = journal_->sync();
+        applying.wait();
     } else {
         apply();
         if (sync && rows) synced = journal_->sync();

@@ -167,6 +167,7 @@ class RocksStore {
     Status sync();                          // Everything written so far.
     void add_leaf(const Hash& event_hash);  // Of each event that write() wrote, in order, when it is applied.
     const MerkleFrontier& tree() const { return tree_; }
+    SideThread& side_thread() { return *side_thread_; }  // Where `applied` is called, if not from write()'s thread.
     // Whether, once the batch is written, enough rows of streams wait to be written out: then it must be synced, too.
     bool index_due() const { return waiting_.size() + batch_rows_.size() >= stream_rows_max_; }
     // Whether that is to be done now. Behind a large batch it can wait for the sync of the next.

@@ -1,17 +1,50 @@
-// A thread for what its owner can have done beside his own work.
+// A thread for what others can have done beside their own work.
 #pragma once
 
 #include <condition_variable>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
-#include <utility>
 
 namespace annal {
 
 class SideThread {
  public:
+    // Begun when it is made, after those that were made before; over when it is gone.
+    class Task {
+     public:
+        Task(SideThread& thread, std::function<void()> work) : thread_(thread), work_(std::move(work)) {
+            {
+                const std::lock_guard lock(thread_.mutex_);
+                thread_.tasks_.push_back(this);
+            }
+            thread_.changed_.notify_all();
+        }
+        ~Task() { end(); }
+        Task(const Task&) = delete;
+        Task& operator=(const Task&) = delete;
+
+        // Until it is over. Throws what the work threw.
+        void wait() {
+            end();
+            if (thrown_) std::rethrow_exception(thrown_);
+        }
+
+     private:
+        friend class SideThread;
+        void end() {
+            std::unique_lock lock(thread_.mutex_);
+            thread_.changed_.wait(lock, [this] { return over_; });
+        }
+
+        SideThread& thread_;
+        const std::function<void()> work_;
+        std::exception_ptr thrown_;
+        bool over_ = false;
+    };
+
     SideThread() : thread_([this] { run(); }) {}
     ~SideThread() {
         {
@@ -24,50 +57,29 @@ class SideThread {
     SideThread(const SideThread&) = delete;
     SideThread& operator=(const SideThread&) = delete;
 
-    // Both are over when it returns, or throws what one of them threw. One caller at a time.
-    void do_both(const std::function<void()>& beside, const std::function<void()>& here) {
-        std::exception_ptr thrown_here;
-        {
-            const std::lock_guard lock(mutex_);
-            task_ = &beside;
-        }
-        changed_.notify_all();
-        try {
-            here();
-        } catch (...) {
-            thrown_here = std::current_exception();
-        }
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [this] { return task_ == nullptr; });
-        const auto thrown_beside = std::exchange(thrown_, nullptr);
-        if (thrown_here) std::rethrow_exception(thrown_here);
-        if (thrown_beside) std::rethrow_exception(thrown_beside);
-    }
-
  private:
     void run() {
         std::unique_lock lock(mutex_);
         for (;;) {
-            changed_.wait(lock, [this] { return closing_ || task_ != nullptr; });
-            if (task_ == nullptr) return;
+            changed_.wait(lock, [this] { return closing_ || !tasks_.empty(); });
+            if (tasks_.empty()) return;
+            Task& task = *tasks_.front();
+            tasks_.pop_front();
             lock.unlock();
-            std::exception_ptr thrown;
             try {
-                (*task_)();
+                task.work_();
             } catch (...) {
-                thrown = std::current_exception();
+                task.thrown_ = std::current_exception();
             }
             lock.lock();
-            thrown_ = thrown;
-            task_ = nullptr;
+            task.over_ = true;  // From here on it may be gone.
             changed_.notify_all();
         }
     }
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    const std::function<void()>* task_ = nullptr;
-    std::exception_ptr thrown_;
+    std::deque<Task*> tasks_;
     bool closing_ = false;
     std::thread thread_;  // Last: it uses the others.
 };

@@ -93,7 +93,9 @@ TEST_CASE("a large batch, hashed while it is written, has the hashes of a small 
     std::vector<Note> notes;
     for (std::uint64_t i = 0; i < 300; ++i) notes.push_back({memory_number(i % 40), std::string(1000 + i, 'x')});
     for (std::uint64_t round = 0; round < 3; ++round) {
-        const auto receipts = append(*log, notes, {.key = std::to_string(round), .request = 1});
+        const auto durability = round == 1 ? Durability::buffered : Durability::synced;
+        const auto receipts =
+            append(*log, notes, {.key = std::to_string(round), .request = 1, .durability = durability});
         REQUIRE(receipts);
         const auto again = append(*log, notes, {.key = std::to_string(round), .request = 1});
         REQUIRE(again);
@@ -113,7 +115,7 @@ TEST_CASE("a large batch, hashed while it is written, has the hashes of a small 
         CHECK(log->head() == Seq{300 * (round + 1)});
         log.reset();
         log = open(dir);
-        // It is busy with nothing, so that this one need not wait; nor is it handed over.
+        // It is busy with nothing, so that this one need not wait.
         CHECK(append(*log, notes, {.key = std::to_string(round), .request = 1, .wait_max = milliseconds(0)}));
     }
 }

@@ -9,16 +9,18 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <map>
+#include <mutex>
+#include <thread>
+
 using namespace annal;
 using namespace annal::testing;
 namespace fs = std::filesystem;
 
 namespace {
 
-std::unique_ptr<EventLog> open(const fs::path& directory) {
-    EventLogOptions options;
+std::unique_ptr<EventLog> open(const fs::path& directory, EventLogOptions options = {.stream_rows_max = 100}) {
     options.directory = directory;
-    options.stream_rows_max = 100;
     auto log = EventLog::open(options);
     if (!log) FAIL(log.error().message);
     return *std::move(log);
@@ -104,6 +106,33 @@ TEST_CASE("a large append, hashed beside its write, is in the tree as any other"
         REQUIRE(receipts);
         for (const auto& receipt : *receipts) expected.append(receipt.hash);
     }
+    check_tree(*log, expected);
+}
+
+TEST_CASE("large appends of racing writers are in the tree as they are in the log", "[events][tree][concurrency]") {
+    TempDir dir;
+    auto log = open(dir.path(), {.hashing_repeats = 20});  // So that hashing is over last.
+    std::map<Seq, Hash> hashes;
+    std::mutex mutex;
+    std::vector<std::thread> writers;
+    for (std::uint64_t writer = 0; writer < 3; ++writer)
+        writers.emplace_back([&, writer] {
+            std::vector<Note> notes;
+            for (std::uint64_t n = 0; n < 300; ++n)
+                notes.push_back({memory_number(writer), std::string(1000 + n, 'x')});
+            for (int i = 0; i < 6; ++i) {
+                const auto how = i % 2 == 0 ? Durability::buffered : Durability::synced;
+                const auto receipts = append(*log, notes, {.durability = how});
+                const std::lock_guard lock(mutex);
+                if (!receipts)
+                    FAIL_CHECK(receipts.error().message);
+                else
+                    for (const auto& receipt : *receipts) hashes[receipt.seq] = receipt.hash;
+            }
+        });
+    for (auto& writer : writers) writer.join();
+    StoredTree expected;
+    for (const auto& [seq, hash] : hashes) expected.append(hash);
     check_tree(*log, expected);
 }
 
