@@ -68,7 +68,7 @@ class TestEngine {
     }
 
  private:
-    TempDir dir_;
+    TempDir dir_{TempDir::On::memory};
     StoppedClock clock_;
     std::shared_ptr<Embedder> embedder_;
     std::unique_ptr<Engine> engine_;

@@ -98,6 +98,21 @@ class CosmosFake {
         std::string etag{};
     };
     using Partition = std::map<std::string, Document>;
+    struct Undo {  // Puts back what it remembers.
+        Partition& partition;
+        std::map<std::string, std::optional<Document>> before{};
+        void remember(const std::string& id) {
+            const auto found = partition.find(id);
+            before.try_emplace(id, found == partition.end() ? std::nullopt : std::optional(found->second));
+        }
+        ~Undo() {
+            for (auto& [id, document] : before)
+                if (document)
+                    partition[id] = *std::move(document);
+                else
+                    partition.erase(id);
+        }
+    };
     struct Container {
         Json definition{};
         std::string partition_field{};
@@ -315,10 +330,11 @@ class CosmosFake {
         const auto operations = Json::parse(request.body);
         if (operations.empty() || operations.size() > 100) return refusal(400, "BadRequest");
         if (request.body.size() > (std::size_t{2} << 20)) return refusal(413, "RequestEntityTooLarge");
-        Partition changed = partition;
+        Undo undo{partition};
         Json results = Json::array();
         for (const auto& operation : operations) {
-            const int status = apply(operation, container, changed, name);
+            undo.remember(id_of(operation));
+            const int status = apply(operation, container, partition, name);
             if (status == 400) return refusal(400, "BadRequest");
             if (status >= 300) {
                 const auto at = results.size();
@@ -329,11 +345,11 @@ class CosmosFake {
             }
             results.push_back({{"statusCode", status}, {"requestCharge", 1.25}});
             if (status == 204) continue;
-            const auto& document = changed.at(id_of(operation));
+            const auto& document = partition.at(id_of(operation));
             results.back()["eTag"] = document.etag;
             if (request.header("prefer") != "return=minimal") results.back()["resourceBody"] = document.body;
         }
-        partition = std::move(changed);
+        undo.before.clear();
         ++counts_.batches;
         counts_.operations += static_cast<int>(operations.size());
         return success(200, results);
@@ -406,19 +422,19 @@ class CosmosFake {
             else
                 return refusal(400, "BadRequest");
         }
-        Json found = Json::array();
+        // Small pages, whatever was asked for: so every query of some size has several.
+        const auto from = std::stoul("0" + request.header("x-ms-continuation"));
+        std::size_t found = 0;
+        Json page = Json::array();
         for (const auto& [id, document] : partition) {  // By id: the only order that is asked for.
             const auto& body = document.body;
             if (!std::ranges::all_of(conditions, [&body](const auto& holds) { return holds(body); })) continue;
-            found.push_back(parts[1] == "*" ? body : Json{{"id", id}});
+            if (found++ < from) continue;
+            if (page.size() == 7) break;
+            page.push_back(parts[1] == "*" ? body : Json{{"id", id}});
         }
-        // Small pages, whatever was asked for: so every query of some size has several.
-        const auto from = std::min<std::size_t>(std::stoul("0" + request.header("x-ms-continuation")), found.size());
-        const auto to = std::min<std::size_t>(found.size(), from + 7);
-        Json page = Json::array();
-        for (auto i = from; i < to; ++i) page.push_back(found[i]);
         auto answer = success(200, {{"Documents", page}, {"_count", page.size()}});
-        if (to < found.size()) answer.headers.emplace_back("x-ms-continuation", std::to_string(to));
+        if (found > from + 7) answer.headers.emplace_back("x-ms-continuation", std::to_string(from + 7));
         return answer;
     }
     static Json::json_pointer pointer(std::string path) {

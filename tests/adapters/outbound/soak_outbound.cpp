@@ -40,9 +40,17 @@ class Timer {
     bool over() const { return seconds() >= 60 * limit_; }
     double seconds() const { return std::chrono::duration<double>(steady_clock::now() - begun_).count(); }
 
+    void tell(const char* what, std::uint64_t done, std::uint64_t of) {
+        if (steady_clock::now() - told_ < 1min) return;
+        told_ = steady_clock::now();
+        std::fprintf(stderr, "%.0f min: %llu of %llu %s\n", seconds() / 60, static_cast<unsigned long long>(done),
+                     static_cast<unsigned long long>(of), what);
+    }
+
  private:
     const double limit_ = static_cast<double>(number_of("ANNAL_SOAK_MINUTES", 1));
     const steady_clock::time_point begun_ = steady_clock::now();
+    steady_clock::time_point told_ = begun_;
 };
 
 void print(const std::vector<std::pair<const char*, std::uint64_t>>& figures) {
@@ -67,7 +75,7 @@ std::unique_ptr<Sink> postgres_sink(const std::string& connection) {
 
 // The first value of the answer.
 std::string asked(const std::string& connection, const char* sql) {
-    PGconn* const to = PQconnectdb(connection.c_str());
+    PGconn* const to = PQconnectdb((connection + " options='-c client_min_messages=warning'").c_str());
     PGresult* const result = PQexec(to, sql);
     std::string value = PQresultStatus(result) == PGRES_TUPLES_OK ? PQgetvalue(result, 0, 0) : PQerrorMessage(to);
     PQclear(result);
@@ -132,7 +140,7 @@ TEST_CASE("kills of engine and server, and two that race for one sink: rows are 
     const auto seed = test_seed();
     INFO("ANNAL_SEED=" << seed);
     std::mt19937_64 random(seed);
-    const Timer timer;
+    Timer timer;
     const auto kills_max = number_of("ANNAL_SOAK_KILLS", 2000);
     const auto server = postgres_server_or_skip(PostgresServer::Sync::on);
     const auto connection = server->connection();
@@ -160,6 +168,7 @@ TEST_CASE("kills of engine and server, and two that race for one sink: rows are 
                 }
                 child.kill_now();
                 ++engine_kills;
+                timer.tell("kills", engine_kills + server_kills, kills_max);
             }
             StoppedClock clock;
             const auto engine = open_engine(dir->path(), &clock);
@@ -196,7 +205,7 @@ TEST_CASE("an account that throttles, fails, and loses answers: documents are th
     const auto seed = test_seed();
     INFO("ANNAL_SEED=" << seed);
     std::mt19937_64 random(seed);
-    const Timer timer;
+    Timer timer;
     const auto events_max = number_of("ANNAL_SOAK_EVENTS", 1'000'000);
     std::uint64_t stores = 0, events = 0, verified = 0, failed = 0, fenced = 0, requests = 0, throttled = 0;
     while (events < events_max && !timer.over()) {
@@ -249,6 +258,7 @@ TEST_CASE("an account that throttles, fails, and loses answers: documents are th
             taken = true;
         };
         for (int pass = 0; pass < 40 && events < events_max && !timer.over(); ++pass) {
+            timer.tell("events", events + engine->head().value, events_max);
             for (int i = 0; i < 100; ++i) history.step(*engine, engine.clock());
             while (!taken || at.seq < engine->head()) {
                 if (!taken) {
