@@ -141,9 +141,9 @@ void LogCommitter::commit_group(std::span<AppendRequest* const> group) {
 }
 
 void LogCommitter::tidy_up() {
-    if (health_ != Health::good || !log_.store->index_due_now()) return;
+    if (health_ != Health::good) return;
     try {
-        if (auto indexed = log_.store->write_index(); !indexed) take_no_more(indexed.error());
+        if (auto indexed = log_.store->index(); !indexed) take_no_more(indexed.error());
     } catch (const std::bad_alloc&) {
         take_no_more({ErrorCode::unavailable, "memory ran out", {}});
     }

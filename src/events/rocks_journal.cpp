@@ -9,8 +9,6 @@ namespace annal {
 namespace {
 
 constexpr std::string_view journal_key = "journal";
-// After a large batch so many times more rows of streams may wait: for the sync of the next.
-constexpr std::size_t large_batch_rows_max = 4;
 
 }  // namespace
 
@@ -52,7 +50,7 @@ bool RocksStore::is_large(const rocksdb::WriteBatch& batch) const {
 // As the next frame of the journal, and to the rows; `applied` follows those. The rows of a large batch are made while
 // the disk syncs its frame. When the sync fails, they are there all the same, as those of a batch that nobody synced.
 Status RocksStore::commit(rocksdb::WriteBatch& batch, bool sync, std::string_view doing,
-                          const std::function<Status()>& applied) const {
+                          const std::function<void()>& applied) const {
     const std::lock_guard one_at_a_time(write_mutex_);
     if (journal_->full(batch.GetDataSize())) {
         // So that this journal's file can be used again, by when the next is full.
@@ -65,14 +63,14 @@ Status RocksStore::commit(rocksdb::WriteBatch& batch, bool sync, std::string_vie
     put_position(batch, journal_->next());
     if (auto written = journal_->append(batch.Data()); !written) return written;
 
-    Status rows = Done{}, after_rows = Done{}, synced = Done{};
+    Status rows = Done{}, synced = Done{};
     const auto apply = [&] {
         rocksdb::WriteOptions beside;
         beside.disableWAL = true;
         if (const auto status = db_->Write(beside, &batch); !status.ok())
             rows = to_error(status, doing, on_message_);
         else
-            after_rows = applied();
+            applied();
     };
     if (sync && is_large(batch)) {
         SideThread::Task applying(*side_thread_, apply);
@@ -87,7 +85,7 @@ Status RocksStore::commit(rocksdb::WriteBatch& batch, bool sync, std::string_vie
         return rows;
     }
     journal_->applied();
-    return synced ? after_rows : synced;
+    return synced;
 }
 
 // Rows that can be made anew.
@@ -148,11 +146,10 @@ Result<std::uint64_t> RocksStore::frame_in_tables() const {
 }
 
 Status RocksStore::write(bool sync, const std::function<void()>& applied) {
-    const bool large = sync && is_large(*batch_);
-    auto written = commit(*batch_, sync, "writing the log", [&]() -> Status {
-        // Of those before this batch, which are synced.
-        Status indexed = Done{};
-        if (large && waiting_.size() >= stream_rows_max_) indexed = write_index();
+    after_large_batch_ = sync && is_large(*batch_);
+    if (!after_large_batch_)
+        if (auto over = indexing_over(); !over) return over;
+    auto written = commit(*batch_, sync, "writing the log", [&] {
         {
             const std::lock_guard changing(waiting_mutex_);
             for (std::size_t row = 0; row < batch_rows_.size(); ++row)
@@ -161,10 +158,9 @@ Status RocksStore::write(bool sync, const std::function<void()>& applied) {
             if (batch_has_tombstones_) has_tombstones_ = true;
         }
         applied();
-        return indexed;
     });
     drop_batch();
-    index_due_now_ = waiting_.size() >= (large ? large_batch_rows_max * stream_rows_max_ : stream_rows_max_);
+    if (written) rows_waiting_ = waiting_.size();
     return written;
 }
 
@@ -174,6 +170,8 @@ Status RocksStore::sync() {
 }
 
 Status RocksStore::recover() {
+    static_cast<void>(indexing_over());  // What it could not write waits still.
+    rows_waiting_ = waiting_.size();
     const std::lock_guard one_at_a_time(write_mutex_);
     if (const auto resumed = db_->Resume(); !resumed.ok()) return to_error(resumed, "going on", on_message_);
     if (auto flushed = flush_tables(Flush::wait); !flushed) return flushed;
@@ -182,6 +180,7 @@ Status RocksStore::recover() {
 }
 
 Status RocksStore::flush() {
+    if (auto over = indexing_over(); !over) return over;
     if (waiting_.size() != 0) {
         if (auto synced = sync(); !synced) return synced;
         if (auto written = write_index(); !written) return written;

@@ -43,6 +43,7 @@ std::string idempotency_key(std::string_view project, std::string_view text) {
 RocksStore::RocksStore() = default;
 
 RocksStore::~RocksStore() {
+    indexing_.reset();
     if (!db_) return;
     rocksdb::CancelAllBackgroundWork(db_.get(), true);
     for (auto* family : families_) db_->DestroyColumnFamilyHandle(family).PermitUncheckedError();
@@ -112,9 +113,10 @@ Status RocksStore::load_index(Seq head, bool anew) {
         }
         for (const auto& event : page) add_leaf(event_hash(event.seq(), view(event.stored())));
         *done = page.back().seq();
-        if (read_only_ || !index_due()) continue;
+        if (read_only_ || waiting_.size() < stream_rows_max_) continue;
         if (auto written = write_index(); !written) return written;
     }
+    rows_waiting_ = waiting_.size();
     return Done{};
 }
 
@@ -146,6 +148,23 @@ Status RocksStore::clear_index() {
     batch.DeleteRange(family(streams), rocksdb::Slice(), end).PermitUncheckedError();
     batch.Put(family(streams), slice(indexed_key), SeqKey(Seq{}).slice()).PermitUncheckedError();
     return write_beside(batch);
+}
+
+// Beside what follows a large batch nobody waits for it: its rows and the next batch's are one thread's.
+Status RocksStore::index() {
+    if (auto over = indexing_over(); !over) return over;
+    if (rows_waiting_ < (after_large_batch_ ? stream_rows_max_ / 4 : stream_rows_max_)) return Done{};
+    rows_waiting_ = 0;
+    if (!after_large_batch_) return write_index();
+    indexing_.emplace(*side_thread_, [this] { indexed_ = write_index(); });
+    return Done{};
+}
+
+Status RocksStore::indexing_over() {
+    if (!indexing_) return Done{};
+    indexing_->wait();
+    indexing_.reset();
+    return std::exchange(indexed_, Done{});
 }
 
 Status RocksStore::write_index() {

@@ -169,10 +169,9 @@ class RocksStore {
     const MerkleFrontier& tree() const { return tree_; }
     SideThread& side_thread() { return *side_thread_; }  // Where `applied` is called, if not from write()'s thread.
     // Whether, once the batch is written, enough rows of streams wait to be written out: then it must be synced, too.
-    bool index_due() const { return waiting_.size() + batch_rows_.size() >= stream_rows_max_; }
-    // Whether that is to be done now. Behind a large batch it can wait for the sync of the next.
-    bool index_due_now() const { return index_due_now_; }
-    Status write_index();  // All that waits; the events are synced, and their leaves added.
+    bool index_due() const { return rows_waiting_ + batch_rows_.size() >= stream_rows_max_; }
+    // Writes them out if it is due; after a large batch beside what follows. An error of that comes from a later call.
+    Status index();
 
     Status recover();  // Goes on after a write that failed, which is void unless applied. All that was is durable.
     Status flush();    // Everything to tables, and no journal: the next open replays nothing. Before the end.
@@ -184,11 +183,13 @@ class RocksStore {
                         EventType type);
     Status load_erasures();
     Status clear_index();
+    Status write_index();    // All that waits; the events are synced, and their leaves added.
+    Status indexing_over();  // Waits.
     Status read_journal(const RocksStoreOptions& options);
     // `applied` brings what is in memory up to the rows.
     Status commit(
         rocksdb::WriteBatch& batch, bool sync, std::string_view doing,
-        const std::function<Status()>& applied = [] { return Status(Done{}); }) const;
+        const std::function<void()>& applied = [] {}) const;
     Status write_beside(rocksdb::WriteBatch& batch) const;
     bool is_large(const rocksdb::WriteBatch& batch) const;
     enum class Flush { begin, wait };
@@ -225,10 +226,13 @@ class RocksStore {
     MerkleFrontier tree_;
     std::vector<MerkleNode> completed_;        // By the leaf in hand.
     std::unique_ptr<SideThread> side_thread_;  // Null: read only.
-    bool index_due_now_ = false;
+    bool after_large_batch_ = false;
+    std::size_t rows_waiting_ = 0;             // That no write_index() has yet.
     StreamRows waiting_;                       // For write_index(),
     std::vector<MerkleNode> waiting_nodes_;    // and these.
-    mutable std::shared_mutex waiting_mutex_;  // Exclusive, by the committer: what waits is being changed.
+    mutable std::shared_mutex waiting_mutex_;  // Exclusive, by the committer or beside it: what waits is being changed.
+    Status indexed_ = Done{};
+    std::optional<SideThread::Task> indexing_;  // Last: it uses the others.
 };
 
 // Calls its argument while the store is sure to stay.
