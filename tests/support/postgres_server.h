@@ -93,8 +93,10 @@ class PostgresServer {
         if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("cannot make a pipe");
         ready_ = log_ended_ = false;
         std::vector<std::string> words{programs_ / "postgres", "-D", data()};
-        for (const auto& setting : {std::string("listen_addresses="), "fsync=" + off, "full_page_writes=" + off,
-                                    "synchronous_commit=" + off, "unix_socket_directories=" + folder_.path().string(),
+        // After a kill it syncs its directory, by default file by file: the system that has them did not die.
+        for (const auto& setting : {std::string("recovery_init_sync_method=syncfs"), std::string("listen_addresses="),
+                                    "fsync=" + off, "full_page_writes=" + off, "synchronous_commit=" + off,
+                                    "unix_socket_directories=" + folder_.path().string(),
                                     std::string("shared_buffers=32MB"), std::string("max_connections=40"),
                                     std::string("logging_collector=off"), std::string("log_destination=stderr")})
             words.insert(words.end(), {"-c", setting});
