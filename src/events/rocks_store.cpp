@@ -10,6 +10,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <new>
 
 namespace annal {
 namespace {
@@ -156,7 +157,13 @@ Status RocksStore::index() {
     if (rows_waiting_ < (after_large_batch_ ? stream_rows_max_ / 4 : stream_rows_max_)) return Done{};
     rows_waiting_ = 0;
     if (!after_large_batch_) return write_index();
-    indexing_.emplace(*side_thread_, [this] { indexed_ = write_index(); });
+    indexing_.emplace(*side_thread_, [this] {
+        try {
+            indexed_ = write_index();
+        } catch (const std::bad_alloc&) {
+            indexed_ = Error{ErrorCode::unavailable, "memory ran out", {}};
+        }
+    });
     return Done{};
 }
 
