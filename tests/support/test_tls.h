@@ -38,8 +38,9 @@ class TestTls {
             SSL_CTX_use_PrivateKey(context_, key.get()) != 1)
             throw std::runtime_error("a test cannot make a certificate");
         ca_file_ = (directory_.path() / "ca.pem").string();
-        const std::unique_ptr<FILE, decltype(&std::fclose)> file(std::fopen(ca_file_.c_str(), "w"), std::fclose);
-        if (!file || PEM_write_X509(file.get(), x) != 1)
+        std::FILE* const file = std::fopen(ca_file_.c_str(), "w");
+        const bool written = file != nullptr && PEM_write_X509(file, x) == 1;
+        if (file == nullptr || std::fclose(file) != 0 || !written)
             throw std::runtime_error("a test cannot write its certificate");
     }
     ~TestTls() { SSL_CTX_free(context_); }
