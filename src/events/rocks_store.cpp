@@ -157,7 +157,7 @@ Status RocksStore::index() {
     if (rows_waiting_ < (after_large_batch_ ? stream_rows_max_ / 4 : stream_rows_max_)) return Done{};
     rows_waiting_ = 0;
     if (!after_large_batch_) return write_index();
-    indexing_.emplace(*side_thread_, [this] {
+    indexing_ = std::make_unique<SideThread::Task>(*side_thread_, [this] {
         try {
             indexed_ = write_index();
         } catch (const std::bad_alloc&) {

@@ -232,7 +232,7 @@ class RocksStore {
     std::vector<MerkleNode> waiting_nodes_;    // and these.
     mutable std::shared_mutex waiting_mutex_;  // Exclusive, by the committer or beside it: what waits is being changed.
     Status indexed_ = Done{};
-    std::optional<SideThread::Task> indexing_;  // Last: it uses the others.
+    std::unique_ptr<SideThread::Task> indexing_;  // Last: it uses the others.
 };
 
 // Calls its argument while the store is sure to stay.
