@@ -18,7 +18,7 @@ namespace annal::file_sink {
 // How a line that ends a batch ends: this, eight digits, and `"}`.
 inline constexpr std::string_view batch_ending = R"(,"crc32c":")";
 
-Error failure(std::string_view doing);  // Says errno.
+Error failure(std::string_view doing);  // Of the last system call: says errno.
 Error damaged(const std::string& what);
 
 class OpenFile {
@@ -72,7 +72,8 @@ struct State {
 std::filesystem::path memories_file(const std::filesystem::path& directory, std::uint64_t generation);
 std::filesystem::path journal_file(const std::filesystem::path& directory, std::uint64_t generation);
 
-// not_found: nothing is there. data_loss: it is damaged.
+// Who calls holds the directory's lock. not_found: nothing is there. data_loss: it is damaged. unimplemented: a newer
+// version wrote it. Else what failure() says of a file that cannot be opened.
 Result<State> read_header(const std::filesystem::path& directory);  // sink.json alone: no rows, no files.
 Result<State> load(const std::filesystem::path& directory);
 
