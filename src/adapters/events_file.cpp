@@ -1,5 +1,6 @@
 #include "events_file.h"
 
+#include "events/bytes.h"
 #include "line_reader.h"
 
 #include "events/segment_format.h"
@@ -123,8 +124,7 @@ Result<EventsReport> export_events(Engine& engine, Seq to, const std::function<S
     Status written = segment.begin({status->store_id, status->epoch, report.seq, {}, {}});
     if (!written) return written.error();
     auto read = engine.read_stored(Seq{}, report.seq, [&](const StoredEvent& event) {
-        written =
-            segment.add(event.seq, event.hash, {reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size()});
+        written = segment.add(event.seq, event.hash, as_text(event.bytes));
         ++report.accepted;
         if (progress) progress(report.accepted, report.seq.value);
         return static_cast<bool>(written);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t page_memories = 500;
 
-void put(Json& json, const char* name, const std::optional<Timestamp>& time) {
+void put_us(Json& json, const char* name, const std::optional<Timestamp>& time) {
     if (time) json[name] = time->us;
 }
 
@@ -44,10 +44,10 @@ std::string canonical(const RecordRequest& request) {
     json["confidence"] = request.confidence;
     json["occurrence_count"] = request.occurrence_count;
     json["success_count"] = request.success_count;
-    put(json, "occurred_at", request.occurred_at);
-    put(json, "valid_from", request.valid_from);
-    put(json, "valid_to", request.valid_to);
-    put(json, "expires_at", request.expires_at);
+    put_us(json, "occurred_at", request.occurred_at);
+    put_us(json, "valid_from", request.valid_from);
+    put_us(json, "valid_to", request.valid_to);
+    put_us(json, "expires_at", request.expires_at);
     if (request.embedding) json["embedding"] = {request.embedding->model, request.embedding->values};
     if (request.memory_id) json["memory_id"] = to_string(*request.memory_id);
     const auto& context = request.context;

@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t file_bytes_max = std::size_t{512} << 20;
 constexpr std::int64_t us_per_second = 1'000'000;
 
-Error refuse(const std::string& where, const std::string& message) {
+Error refuse_at(const std::string& where, const std::string& message) {
     return {ErrorCode::invalid_argument, where + " " + message, {{"field", where}}};
 }
 
@@ -48,7 +48,7 @@ Result<LocomoSession> read_session(const Json& conversation, const std::string& 
     session.number = number;
     const std::string name = "session_" + std::to_string(number);
     auto time = parse_locomo_time(text_of(conversation, (name + "_date_time").c_str()));
-    if (!time) return refuse(where + "." + name + "_date_time", time.error().message);
+    if (!time) return refuse_at(where + "." + name + "_date_time", time.error().message);
     session.time = *time;
     for (const auto& turn : conversation[name]) {
         LocomoTurn read;
@@ -56,7 +56,7 @@ Result<LocomoSession> read_session(const Json& conversation, const std::string& 
             read = {text_of(turn, "dia_id"), text_of(turn, "speaker"), text_of(turn, "text"),
                     text_of(turn, "blip_caption")};
         if (read.id.empty() || read.speaker.empty() || (read.text.empty() && read.caption.empty()))
-            return refuse(where + "." + name, "has a turn without dia_id, speaker or text");
+            return refuse_at(where + "." + name, "has a turn without dia_id, speaker or text");
         session.turns.push_back(std::move(read));
     }
     return session;
@@ -73,7 +73,7 @@ Result<std::vector<LocomoQuestion>> read_questions(const Json& list, const std::
             if (category != item.end() && category->is_number_integer()) question.category = category->get<int>();
         }
         if (question.text.empty() || question.category < 1 || question.category > 5)
-            return refuse(where + ".qa", "has a question without text, or of no category from 1 to 5");
+            return refuse_at(where + ".qa", "has a question without text, or of no category from 1 to 5");
         std::vector<std::string> named;
         if (const auto evidence = item.find("evidence"); evidence != item.end() && evidence->is_array())
             for (const auto& label : *evidence)
@@ -88,13 +88,13 @@ Result<std::vector<LocomoQuestion>> read_questions(const Json& list, const std::
 
 Result<LocomoConversation> read_sample(const Json& sample, std::size_t index) {
     const std::string where = "sample " + std::to_string(index + 1);
-    if (!sample.is_object()) return refuse(where, "must be an object");
+    if (!sample.is_object()) return refuse_at(where, "must be an object");
     LocomoConversation result;
     result.sample_id = text_of(sample, "sample_id");
     const auto conversation = sample.find("conversation");
-    if (result.sample_id.empty()) return refuse(where + ".sample_id", "is required");
+    if (result.sample_id.empty()) return refuse_at(where + ".sample_id", "is required");
     if (conversation == sample.end() || !conversation->is_object())
-        return refuse(where + ".conversation", "must be an object");
+        return refuse_at(where + ".conversation", "must be an object");
 
     std::set<std::string> turns;
     for (const auto& [name, value] : conversation->items()) {
@@ -112,7 +112,7 @@ Result<LocomoConversation> read_sample(const Json& sample, std::size_t index) {
     std::ranges::sort(result.sessions, {}, &LocomoSession::number);
 
     if (const auto list = sample.find("qa"); list != sample.end()) {
-        if (!list->is_array()) return refuse(where + ".qa", "must be a list");
+        if (!list->is_array()) return refuse_at(where + ".qa", "must be a list");
         auto questions = read_questions(*list, where, turns);
         if (!questions) return questions.error();
         result.questions = std::move(*questions);
@@ -167,12 +167,12 @@ Result<std::vector<LocomoConversation>> read_locomo(std::istream& in) {
     while (in.read(block.data(), static_cast<std::streamsize>(block.size())), in.gcount() > 0) {
         text.append(block.data(), static_cast<std::size_t>(in.gcount()));
         if (text.size() > file_bytes_max)
-            return refuse("the file", "is larger than " + std::to_string(file_bytes_max) + " bytes");
+            return refuse_at("the file", "is larger than " + std::to_string(file_bytes_max) + " bytes");
     }
     if (in.bad()) return Error{ErrorCode::unavailable, "the file cannot be read to its end", {}};
     auto json = parse_json(text, "the file");
     if (!json) return json.error();
-    if (!json->is_array()) return refuse("the file", "must be a list of samples");
+    if (!json->is_array()) return refuse_at("the file", "must be a list of samples");
     std::vector<LocomoConversation> conversations;
     for (const auto& sample : *json) {
         auto conversation = read_sample(sample, conversations.size());

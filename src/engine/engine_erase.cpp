@@ -1,6 +1,7 @@
 #include "store_engine.h"
 
 #include "accept.h"
+#include "events/bytes.h"
 #include "uuid.h"
 #include "value_tombstone.h"
 
@@ -67,7 +68,7 @@ Result<std::vector<TombstoneHash>> StoreEngine::value_hashes(std::string_view pr
     }
     // Without a keystore the log itself holds in the clear what the hash is of. Kept apart from other stores' hashes.
     const auto store = log_->store_uuid();
-    std::string open(reinterpret_cast<const char*>(store.data()), store.size());
+    std::string open(as_text(store));
     open += project;
     open += '\0';
     hashes.push_back(shortened(annal::sha256(open + named)));

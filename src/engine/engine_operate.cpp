@@ -1,5 +1,6 @@
 #include "store_engine.h"
 
+#include "events/bytes.h"
 #include "verify.h"
 
 #include "events/event_seal.h"
@@ -11,7 +12,7 @@ Status StoreEngine::read_stored(Seq after, Seq to, const std::function<bool(cons
     if (auto there = log_->root(to); !there) return there.error();
     return each_event(after, to, [&](const EventView& event) {
         const auto stored = event.stored();
-        const std::string_view bytes(reinterpret_cast<const char*>(stored.data()), stored.size());
+        const std::string_view bytes(as_text(stored));
         return visit({event.seq(), event_hash(event.seq(), bytes), stored});
     });
 }
@@ -24,7 +25,7 @@ Status StoreEngine::append_stored(std::span<const StoredEvent> events) {
     std::vector<std::string> projects;
     bool erased = false;
     for (const auto& event : events) {
-        const std::string_view bytes(reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size());
+        const std::string_view bytes(as_text(event.bytes));
         const Error refused{ErrorCode::invalid_argument,
                             "event " + std::to_string(event.seq.value) + " is not what its hash says",
                             {{"seq", std::to_string(event.seq.value)}}};

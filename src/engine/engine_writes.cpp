@@ -3,6 +3,7 @@
 #include "accept.h"
 #include "uuid.h"
 
+#include "events/bytes.h"
 #include "projections/memory_state.h"
 
 #include <annal/limits.h>
@@ -15,16 +16,12 @@ namespace {
 
 constexpr int retries_max = 16;  // Of a write on `any` version that others overtake.
 
-std::string_view bytes_of(std::span<const std::uint8_t> bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 }  // namespace
 
 Result<std::array<std::uint8_t, 32>> StoreEngine::request_hash(const MemoryEvent& event) {
     auto encoded = encode(event);
     if (!encoded) return encoded.error();
-    return sha256(bytes_of(encoded->bytes));
+    return sha256(as_text(encoded->bytes));
 }
 
 Result<std::vector<Receipt>> StoreEngine::append(std::vector<MemoryEvent>& events, ExpectedVersion expected,
@@ -58,9 +55,9 @@ Result<std::optional<std::vector<Receipt>>> StoreEngine::find_receipts(const Sco
     if (!first || *first || scope.user.empty() || keystore_->state() != KeystoreState::unlocked) return first;
     const auto key = keystore_->tombstone(scope.project, "idempotency key " + asked.key);
     if (!key) return key.error();
-    const auto hash = keystore_->tombstone(scope.project, "request " + std::string(bytes_of(asked.hash)));
+    const auto hash = keystore_->tombstone(scope.project, "request " + std::string(as_text(asked.hash)));
     if (!hash) return hash.error();
-    asked = {std::string(bytes_of(*key)), *hash};
+    asked = {std::string(as_text(*key)), *hash};
     return log_->find_receipts(scope.project, asked.key, asked.hash);
 }
 
@@ -111,7 +108,7 @@ Result<std::vector<Receipt>> StoreEngine::record_batch(std::span<const RecordReq
         if (requests.size() > 1) error.details["index"] = std::to_string(i);
         return error;
     }
-    RequestKey asked{context.idempotency_key, sha256(bytes_of(hashes))};
+    RequestKey asked{context.idempotency_key, sha256(as_text(hashes))};
     if (!of_user.user.empty()) {
         auto first = find_receipts(of_user, asked);
         if (!first) return first.error();

@@ -1,6 +1,7 @@
 #include "signing_key.h"
 
 #include "events/base64.h"
+#include "events/bytes.h"
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -75,7 +76,7 @@ Status write_seed(const std::filesystem::path& path, Secret& secret) {
     if (!seed) return seed.error();
     secret.seed = *seed;
     OPENSSL_cleanse(seed->data(), seed->size());
-    secret.text = to_base64({reinterpret_cast<const char*>(secret.seed.data()), secret.seed.size()}) + '\n';
+    secret.text = to_base64(as_text(secret.seed)) + '\n';
     const std::filesystem::path directory = path.parent_path(), draft = path.string() + ".new";
     if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return failed("writing");
     {

@@ -1,5 +1,6 @@
 #include "codec.h"
 
+#include "bytes.h"
 #include "event_check.h"
 #include "keystore.h"
 #include "upcasters.h"
@@ -298,10 +299,6 @@ bool verify(std::span<const std::uint8_t> table) {
     return fbs::VerifyMemoryEventBuffer(verifier);
 }
 
-std::string_view chars(std::span<const std::uint8_t> bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 // The table of an event, lifted to the current schema version and verified.
 Result<const fbs::MemoryEvent*> read_table(Seq seq, const EventHeader& header, std::span<const std::uint8_t> table,
                                            EventArena& arena, const Upcasters& lifts) {
@@ -314,7 +311,7 @@ Result<const fbs::MemoryEvent*> read_table(Seq seq, const EventHeader& header, s
                          {{"seq", std::to_string(seq.value)}}};
         const auto lifted = lift(table);
         if (!lifted) return damaged(seq, lifted.error().message);
-        table = arena.copy(chars(*lifted));
+        table = arena.copy(as_text(*lifted));
     }
     if (!verify(table)) return damaged(seq, "its table does not verify");
     const auto* event = fbs::GetMemoryEvent(table.data());
@@ -377,7 +374,7 @@ Result<EventView> decode(Seq seq, std::string_view stored, EventArena& arena, co
 }
 
 Result<EventView> decode_sealed(const EventView& outer, std::string_view table, EventArena& arena) {
-    const auto header = read_header(chars(outer.stored()));
+    const auto header = read_header(as_text(outer.stored()));
     if (!header) return header.error();
     const auto event = read_table(outer.seq(), *header, arena.copy(table), arena, upcasters());
     if (!event) return event.error();

@@ -66,7 +66,7 @@ void ErasureTable::put(Erasure erasure) {
 
 std::string tombstone_key(const TombstoneHash& hash) {
     std::string key(tombstone_prefix);
-    key.append(reinterpret_cast<const char*>(hash.data()), hash.size());
+    key.append(as_text(hash));
     return key;
 }
 

@@ -1,5 +1,6 @@
 #include "event_log.h"
 
+#include "bytes.h"
 #include "event_log_queue.h"
 #include "event_seal.h"
 #include "log_backup.h"
@@ -54,7 +55,7 @@ Result<AppendRequest> prepare(AppendBatch& batch, Keystore* keystore) {
     request.batch = &batch;
     for (const auto& item : batch.items) {
         auto& bytes = item.event->bytes;
-        const std::string_view stored(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        const std::string_view stored(as_text(bytes));
         if (const auto header = read_header(stored); !header || header->type != item.event->type)
             return invalid("an event was not encoded", "items", limits::event_bytes_max);
         if (keystore != nullptr && !batch.stamped_from)
@@ -335,7 +336,7 @@ class RocksEventLog final : public EventLog {
         Seq seq = request.first;
         for (std::size_t i = 0; i < request.count; ++i, ++seq.value) {
             const EncodedEvent& event = *request.batch->items[i].event;
-            const auto header = read_header({reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size()});
+            const auto header = read_header(as_text(event.bytes));
             receipts.push_back({event.memory_id, event.event_id, seq, header->version, request.hashes[i], false});
         }
         return receipts;
@@ -353,8 +354,7 @@ class RocksEventLog final : public EventLog {
         for (const auto& event : events) {
             const auto stored = event.stored();
             receipts.push_back({event.memory_id(), event.event_id(), event.seq(), event.version(),
-                                event_hash(event.seq(), {reinterpret_cast<const char*>(stored.data()), stored.size()}),
-                                true});
+                                event_hash(event.seq(), as_text(stored)), true});
         }
         return receipts;
     }

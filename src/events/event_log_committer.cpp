@@ -1,5 +1,6 @@
 #include "event_log_committer.h"
 
+#include "bytes.h"
 #include "memory_event_generated.h"
 
 #include <rocksdb/file_system.h>
@@ -15,10 +16,6 @@ using std::chrono::steady_clock;
 constexpr auto witness_sync_interval = std::chrono::seconds(1);
 constexpr auto resume_interval = std::chrono::milliseconds(200);
 constexpr auto room_known_max = std::chrono::milliseconds(100);
-
-std::string_view view(const EncodedEvent& event) {
-    return {reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size()};
-}
 
 Error version_conflict(const MemoryId& memory, const ExpectedVersion& expected, Version actual) {
     if (expected.is == ExpectedVersion::Is::absent)
@@ -105,7 +102,7 @@ LogCommitter::~LogCommitter() {
 void LogCommitter::hash_bodies(AppendRequest& request) const {
     for (std::size_t i = 0; i < request.hashes.size(); ++i)
         for (unsigned n = 0; n < options_.hashing_repeats; ++n)
-            request.hashes[i] = body_hash(view(*request.batch->items[i].event));
+            request.hashes[i] = body_hash(as_text(request.batch->items[i].event->bytes));
 }
 
 void LogCommitter::commit(std::span<AppendRequest* const> group) {
@@ -280,7 +277,7 @@ Status LogCommitter::place_items(AppendRequest& request, Place& place) {
         const Version version = placed_[at++].second;
         ++place.seq.value;
         if (batch.stamped_from) {
-            place.recorded_at = read_header(view(*item.event))->recorded_at;
+            place.recorded_at = read_header(as_text(item.event->bytes))->recorded_at;
         } else {
             place.recorded_at = std::max(now, Timestamp{place.recorded_at.us + 1});
             stamp(item.event->bytes, version, place.recorded_at);
@@ -301,7 +298,7 @@ bool LogCommitter::follows(const AppendBatch& batch, const Place& place) const {
     if (batch.stamped_from->value != place.seq.value + 1) return false;
     Timestamp last = place.recorded_at;
     for (std::size_t i = 0; i < batch.items.size(); ++i) {
-        const auto header = read_header(view(*batch.items[i].event));
+        const auto header = read_header(as_text(batch.items[i].event->bytes));
         if (!header || header->version != placed_[i].second || header->recorded_at <= last) return false;
         last = header->recorded_at;
     }
@@ -329,7 +326,7 @@ void LogCommitter::grow_tree(AppendRequest& request) {
     if (request.hashing) request.hashing->wait();
     Seq seq = request.first;
     for (std::size_t i = 0; i < request.count; ++i, ++seq.value) {
-        const auto header = read_header(view(*request.batch->items[i].event));
+        const auto header = read_header(as_text(request.batch->items[i].event->bytes));
         Hash& hash = request.hashes[i];
         const Hash body = hash;
         hash = event_hash(seq, header->recorded_at, header->version, body);

@@ -1,5 +1,6 @@
 #include "event_seal.h"
 
+#include "bytes.h"
 #include "memory_event_generated.h"
 
 #include <algorithm>
@@ -15,7 +16,7 @@ EventBody empty_body(EventType type, std::index_sequence<i...>) {
 }
 
 std::string bound_to(const EventId& event, EventType type, std::uint16_t schema_version) {
-    std::string bound(reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size());
+    std::string bound(as_text(event.bytes));
     for (const auto number : {static_cast<std::uint16_t>(type), schema_version}) {  // Little endian.
         bound += static_cast<char>(number);
         bound += static_cast<char>(number >> 8);
@@ -108,9 +109,7 @@ Status make_erased(EventView& event, EventArena& arena) {
     // Stored in the clear: a shell without its content stands for it.
     auto shell = encode(shell_of(event.memory_id(), event.event_id(), event.type(), event.table()), SealedPayload{});
     if (!shell) return shell.error();
-    const auto bytes =
-        arena.copy(std::string_view(reinterpret_cast<const char*>(shell->bytes.data()), shell->bytes.size())
-                       .substr(event_header_bytes));
+    const auto bytes = arena.copy(as_text(shell->bytes).substr(event_header_bytes));
     event = with(event, *fbs::GetMemoryEvent(bytes.data()), Payload::erased);
     return Done{};
 }

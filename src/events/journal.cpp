@@ -13,7 +13,7 @@
 namespace annal {
 namespace {
 
-constexpr std::string_view magic = "ANNLJNL1", extension = ".journal";
+constexpr std::string_view journal_magic = "ANNLJNL1", extension = ".journal";
 constexpr std::size_t header_bytes = 28, frame_header_bytes = 24;
 // A file grows by so much beyond a small frame; a large one grows it itself, since zeros cost what they would save.
 constexpr std::size_t growth_bytes = std::size_t{64} << 10, small_frame_max = std::size_t{16} << 10;
@@ -24,7 +24,7 @@ struct Header {
 
 std::array<char, header_bytes> pack(const Header& header) {
     std::array<char, header_bytes> bytes{};
-    std::copy(magic.begin(), magic.end(), bytes.begin());
+    std::copy(journal_magic.begin(), journal_magic.end(), bytes.begin());
     put_little_endian(&bytes[8], header.number);
     put_little_endian(&bytes[16], header.first_frame);
     put_little_endian(&bytes[24], crc32c(bytes.data(), 24));
@@ -32,7 +32,7 @@ std::array<char, header_bytes> pack(const Header& header) {
 }
 
 std::optional<Header> unpack(std::string_view bytes) {
-    if (bytes.size() < header_bytes || !bytes.starts_with(magic)) return std::nullopt;
+    if (bytes.size() < header_bytes || !bytes.starts_with(journal_magic)) return std::nullopt;
     if (take_little_endian<std::uint32_t>(&bytes[24]) != crc32c(bytes.data(), 24)) return std::nullopt;
     return Header{take_little_endian<std::uint64_t>(&bytes[8]), take_little_endian<std::uint64_t>(&bytes[16])};
 }

@@ -1,5 +1,6 @@
 #include "keystore.h"
 
+#include "bytes.h"
 #include "key_cache.h"
 #include "rocks_support.h"
 
@@ -22,18 +23,9 @@ std::string little_endian(Integer value) {
     return bytes;
 }
 
-template <std::size_t n>
-std::string_view view(const std::array<std::uint8_t, n>& bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), n};
-}
-
-std::span<const std::uint8_t> unsigned_bytes(std::string_view bytes) {
-    return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
-}
-
 // What a ciphertext is bound to. The uses are of one length, so that no two of these are the same bytes.
 std::string bound_to(std::string_view use, const StoreId& store) {
-    return std::string(use).append(view(store));
+    return std::string(use).append(as_text(store));
 }
 std::string bound_epoch_key(const KeystoreHeader& header) {
     return bound_to("annal epoch key.", header.store) + little_endian(header.epoch) + little_endian(header.count);
@@ -43,11 +35,11 @@ std::string bound_secrets(const KeystoreHeader& header) {
 }
 std::string bound_key(const StoreId& store, std::uint64_t epoch, const KeyRecord& record) {
     return (bound_to("annal key.......", store) + little_endian(epoch))
-        .append(view(record.id.bytes))
-        .append(view(record.subject.bytes));
+        .append(as_text(record.id.bytes))
+        .append(as_text(record.subject.bytes));
 }
 std::string bound_payload(const StoreId& store, const SubjectKeyId& key, std::string_view place) {
-    return bound_to("annal payload...", store).append(view(key.bytes)).append(place);
+    return bound_to("annal payload...", store).append(as_text(key.bytes)).append(place);
 }
 
 // A key is sealed once in an epoch, and the epoch's key seals nothing else with a nonce that is not random: the id,
@@ -79,7 +71,7 @@ std::array<std::uint8_t, n> keyed_hash(KeyView key, std::string_view first, std:
     return hash;
 }
 
-Error damaged(const std::string& what) {
+Error data_loss(const std::string& what) {
     return {ErrorCode::data_loss, what, {}};
 }
 
@@ -165,10 +157,10 @@ Status Keystore::unlock(KeystoreContent content) {
         return Done{};
     }
     if (!aead_open(epoch_key->key(), header.secrets_nonce, bound_secrets(header), header.secrets, secrets->span()))
-        return damaged("the secrets of the keystore are not those that were stored");
+        return data_loss("the secrets of the keystore are not those that were stored");
 
     auto keys = std::make_unique<Keys>(Keys{std::move(*epoch_key), std::move(content)});
-    if (!keys->index_all()) return damaged("the keystore has two keys of one id or one subject");
+    if (!keys->index_all()) return data_loss("the keystore has two keys of one id or one subject");
     auto file = KeystoreFile::open(options_.files, options_.directory, keys->content);
     if (!file) return file.error();
     secrets_ = std::move(*secrets);
@@ -211,7 +203,7 @@ Result<Unsealed> Keystore::unseal(const SealedPayload& sealed, std::string_view 
     if (!aead_open(key.bytes, sealed.nonce, bound_payload(options_.store, sealed.key, bound),
                    unsigned_bytes(sealed.bytes),
                    {reinterpret_cast<std::uint8_t*>(unsealed.payload.data()), unsealed.payload.size()}))
-        return damaged("a sealed payload is not what was sealed in its place");
+        return data_loss("a sealed payload is not what was sealed in its place");
     return unsealed;
 }
 
@@ -258,7 +250,7 @@ Result<bool> Keystore::unwrap(const SubjectKeyId& id, PassingKey& key) const {
     if (found == keys_->by_id.end()) return false;
     const auto& header = keys_->content.header;
     if (!open_key(keys_->epoch_key.key(), header.store, header.epoch, keys_->content.keys[found->second], key))
-        return damaged("a key of the keystore is not what was stored");
+        return data_loss("a key of the keystore is not what was stored");
     cache_->put(id, key);
     return true;
 }
@@ -298,7 +290,7 @@ Status Keystore::rewrite(const RootKey& root, const std::unordered_set<SubjectKe
             if (without.count(record.id) != 0) continue;
             PassingKey key;
             if (!open_key(keys_->epoch_key.key(), former.header.store, former.header.epoch, record, key))
-                return damaged("a key of the keystore is not what was stored");
+                return data_loss("a key of the keystore is not what was stored");
             KeyRecord again = record;
             seal_key(next->epoch_key.key(), header.store, header.epoch, key, again);
             next->content.keys.push_back(again);

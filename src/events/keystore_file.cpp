@@ -13,7 +13,7 @@
 namespace annal {
 namespace {
 
-constexpr std::string_view magic = "ANNLKEY1", prefix = "epoch.", draft_name = "epoch.new";
+constexpr std::string_view keystore_magic = "ANNLKEY1", prefix = "epoch.", draft_name = "epoch.new";
 constexpr std::size_t block_bytes = 512, header_checked_bytes = block_bytes - 4;
 constexpr std::size_t record_bytes = 84, record_checked_bytes = record_bytes - 4, records_per_block = 6;
 constexpr std::size_t epoch_digits = 16, wipe_chunk_bytes = std::size_t{1} << 20;
@@ -46,7 +46,7 @@ void take_bytes(const char* from, std::array<std::uint8_t, n>& bytes) {
 
 std::string encode_header(const KeystoreHeader& header) {
     std::string bytes(block_bytes, '\0');
-    std::copy(magic.begin(), magic.end(), bytes.begin());
+    std::copy(keystore_magic.begin(), keystore_magic.end(), bytes.begin());
     put_bytes(&bytes[8], header.store);
     put_little_endian(&bytes[24], header.epoch);
     put_little_endian(&bytes[32], header.count);
@@ -161,7 +161,8 @@ std::string encode_keystore(const KeystoreContent& content) {
 }
 
 Result<KeystoreContent> decode_keystore(std::string_view bytes) {
-    if (bytes.size() < block_bytes || !bytes.starts_with(magic)) return damaged("it has no header of this version");
+    if (bytes.size() < block_bytes || !bytes.starts_with(keystore_magic))
+        return damaged("it has no header of this version");
     auto crc = take_little_endian<std::uint32_t>(&bytes[header_checked_bytes]);
     if (crc != crc32c(bytes.data(), header_checked_bytes)) return damaged("its header");
     KeystoreContent content{decode_header(bytes.data()), {}};

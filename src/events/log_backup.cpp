@@ -1,6 +1,7 @@
 #include "log_backup.h"
 
 #include "base64.h"
+#include "bytes.h"
 #include "log_retention.h"
 #include "witness.h"
 
@@ -26,7 +27,7 @@ struct Description {
 };
 
 std::string text_of(const Hash& hash) {
-    return to_base64({reinterpret_cast<const char*>(hash.data()), hash.size()});
+    return to_base64(as_text(hash));
 }
 
 std::string to_text(const Description& backup) {

@@ -1,12 +1,13 @@
 #include "log_proofs.h"
 
 #include "base64.h"
+#include "bytes.h"
 
 namespace annal {
 namespace {
 
 std::string line(const Hash& hash) {
-    return to_base64({reinterpret_cast<const char*>(hash.data()), hash.size()}) + '\n';
+    return to_base64(as_text(hash)) + '\n';
 }
 
 std::string lines(const std::vector<Hash>& path) {
@@ -31,8 +32,7 @@ Result<std::string> prove_inclusion(const EventLog& log, Seq seq, Seq size) {
     const auto stored = events.at(0).stored();
     return "annal inclusion proof v1\nseq " + std::to_string(seq.value) + "\nsize " + std::to_string(size.value) +
            "\nrecorded_at " + std::to_string(events[0].recorded_at().us) + "\nversion " +
-           std::to_string(events[0].version().value) + "\nbody " +
-           line(body_hash({reinterpret_cast<const char*>(stored.data()), stored.size()})) + lines(*path);
+           std::to_string(events[0].version().value) + "\nbody " + line(body_hash(as_text(stored))) + lines(*path);
 }
 
 Result<std::string> prove_consistency(const EventLog& log, Seq size1, Seq size2) {

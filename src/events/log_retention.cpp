@@ -1,5 +1,7 @@
 #include "log_retention.h"
 
+#include "bytes.h"
+
 #include <rocksdb/file_system.h>
 
 #include <algorithm>
@@ -155,8 +157,7 @@ class Move {
             if (!read) return read;
             for (const auto& event : page) {
                 const auto stored = event.stored();
-                auto added = writer.add(event.seq(), leaves_[event.seq().value - after_.value - 1],
-                                        {reinterpret_cast<const char*>(stored.data()), stored.size()});
+                auto added = writer.add(event.seq(), leaves_[event.seq().value - after_.value - 1], as_text(stored));
                 if (!added) return added;
             }
         }

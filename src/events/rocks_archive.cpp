@@ -13,7 +13,6 @@ namespace annal {
 namespace {
 
 constexpr std::string_view segment_prefix = "segment";
-constexpr std::size_t batch_protection_bytes = 8;
 constexpr std::size_t tile_bytes = tile_events * sizeof(Hash);
 
 std::string segment_key(Seq first) {

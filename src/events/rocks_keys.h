@@ -1,13 +1,13 @@
 // Keys and values of the log's rows. Private to the parts of RocksStore.
 #pragma once
 
+#include "bytes.h"
 #include "merkle_tree.h"
 
 #include <rocksdb/slice.h>
 
 #include <array>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -15,6 +15,7 @@ namespace annal {
 
 enum Family : std::size_t { default_family, events, streams, idem, meta };
 
+inline constexpr std::size_t batch_protection_bytes = 8;  // Of each row of a batch: a checksum in memory.
 inline constexpr std::size_t readahead_bytes = std::size_t{2} << 20;
 inline constexpr std::size_t readahead_events_min = 512;  // A reader that close to the head reads memory.
 
@@ -42,10 +43,6 @@ struct SeqKey {
 
 inline std::string_view view(const rocksdb::Slice& slice) {
     return {slice.data(), slice.size()};
-}
-
-inline std::string_view view(std::span<const std::uint8_t> bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 inline rocksdb::Slice slice(std::string_view bytes) {

@@ -16,14 +16,13 @@ namespace annal {
 namespace {
 
 constexpr std::uint32_t format_version = 1;
-constexpr std::size_t batch_protection_bytes = 8;
 constexpr std::string_view indexed_key("\0indexed", 8);
 constexpr std::size_t load_events_max = 1024, load_bytes_max = std::size_t{8} << 20;
 
 void set_scoped_key(std::string& key, std::string_view project, std::span<const std::uint8_t> id) {
     key.assign(project);
     key += '\0';
-    key.append(reinterpret_cast<const char*>(id.data()), id.size());
+    key.append(as_text(id));
 }
 
 std::string stream_prefix(std::string_view project, const MemoryId& stream) {
@@ -112,7 +111,7 @@ Status RocksStore::load_index(Seq head, bool anew) {
             for (const auto& event : page)
                 add_row(waiting_, event.project(), event.memory_id(), event.version(), event.seq(), event.type());
         }
-        for (const auto& event : page) add_leaf(event_hash(event.seq(), view(event.stored())));
+        for (const auto& event : page) add_leaf(event_hash(event.seq(), as_text(event.stored())));
         *done = page.back().seq();
         if (read_only_ || waiting_.size() < stream_rows_max_) continue;
         if (auto written = write_index(); !written) return written;
@@ -180,7 +179,7 @@ Status RocksStore::write_index() {
     for (const auto row : waiting_.sorted())
         batch.Put(family(streams), slice(waiting_.key(row)), slice(waiting_.value(row))).PermitUncheckedError();
     for (const auto& node : waiting_nodes_)
-        batch.Put(family(streams), node_key(node.id), slice(view(node.hash))).PermitUncheckedError();
+        batch.Put(family(streams), node_key(node.id), as_text(node.hash)).PermitUncheckedError();
     batch.Put(family(streams), slice(indexed_key), slice(waiting_.value(waiting_.size() - 1).substr(0, 8)))
         .PermitUncheckedError();
     if (auto written = write_beside(batch); !written) return written;
@@ -515,16 +514,14 @@ void RocksStore::add_identity(const StoreIdentity& identity, Timestamp created) 
     append_number(format, format_version);
     append_number(time, static_cast<std::uint64_t>(created.us));
     batch_->Put(family(meta), "format", format).PermitUncheckedError();
-    batch_->Put(family(meta), "store", {reinterpret_cast<const char*>(identity.store.data()), identity.store.size()})
-        .PermitUncheckedError();
+    batch_->Put(family(meta), "store", as_text(identity.store)).PermitUncheckedError();
     batch_->Put(family(meta), "created", time).PermitUncheckedError();
 }
 
 void RocksStore::add_event(std::string_view project, const MemoryId& stream, Seq seq, Version version, EventType type,
                            std::span<const std::uint8_t> stored) {
     const SeqKey key(seq);
-    batch_->Put(family(events), key.slice(), {reinterpret_cast<const char*>(stored.data()), stored.size()})
-        .PermitUncheckedError();
+    batch_->Put(family(events), key.slice(), as_text(stored)).PermitUncheckedError();
     add_row(batch_rows_, project, stream, version, seq, type);
 }
 
@@ -532,7 +529,7 @@ void RocksStore::add_idempotency(std::string_view project, std::string_view key,
     std::string value;
     append_number(value, row.first.value);
     append_number(value, row.count);
-    value.append(reinterpret_cast<const char*>(row.request_hash.data()), row.request_hash.size());
+    value.append(as_text(row.request_hash));
     batch_->Put(family(idem), idempotency_key(project, key), value).PermitUncheckedError();
 }
 

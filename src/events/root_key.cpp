@@ -13,7 +13,7 @@
 namespace annal {
 namespace {
 
-constexpr std::size_t file_bytes_max = 1024, hex_digits = 2 * key_bytes;
+constexpr std::size_t file_bytes_max = 1024, root_key_digits = 2 * key_bytes;
 
 class Descriptor {
  public:
@@ -74,7 +74,7 @@ Result<RootKey> RootKey::parse(std::string_view text) {
     std::size_t size = 0;
     const char* end = nullptr;
     const auto whole = [&](int failed) { return failed == 0 && size == key_bytes && end == text.data() + text.size(); };
-    const bool read = text.size() == hex_digits
+    const bool read = text.size() == root_key_digits
                           ? whole(sodium_hex2bin(to, key_bytes, text.data(), text.size(), nullptr, &size, &end))
                           : whole(sodium_base642bin(to, key_bytes, text.data(), text.size(), nullptr, &size, &end,
                                                     text.ends_with('=') ? sodium_base64_VARIANT_ORIGINAL
@@ -133,19 +133,20 @@ Result<RootKey> RootKey::random() {
 
 Status RootKey::write_file(const std::filesystem::path& file, const std::filesystem::path& store) const {
     if (is_inside(file, store)) return inside_store();
-    auto text = LockedBytes::zeros(hex_digits + 1);
+    auto text = LockedBytes::zeros(root_key_digits + 1);
     if (!text) return text.error();
     auto* bytes = text->span().data();
-    sodium_bin2hex(reinterpret_cast<char*>(bytes), hex_digits + 1, view().data(), key_bytes);
-    bytes[hex_digits] = '\n';
+    sodium_bin2hex(reinterpret_cast<char*>(bytes), root_key_digits + 1, view().data(), key_bytes);
+    bytes[root_key_digits] = '\n';
 
     const auto parent = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
     const Descriptor directory(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (directory.value() < 0) return system_error("opening the directory of its file", errno);
     const Descriptor out(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR));
     if (out.value() < 0) return system_error("making its file", errno);
-    const bool written = ::write(out.value(), bytes, hex_digits + 1) == static_cast<ssize_t>(hex_digits + 1) &&
-                         ::fsync(out.value()) == 0 && ::fsync(directory.value()) == 0;
+    const bool written =
+        ::write(out.value(), bytes, root_key_digits + 1) == static_cast<ssize_t>(root_key_digits + 1) &&
+        ::fsync(out.value()) == 0 && ::fsync(directory.value()) == 0;
     if (written) return Done{};
     const int code = errno;
     ::unlink(file.c_str());  // Ours: O_EXCL.

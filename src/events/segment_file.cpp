@@ -13,8 +13,6 @@ namespace annal {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
-
 constexpr std::size_t written_at_once = std::size_t{1} << 20, read_at_once = std::size_t{1} << 20;
 constexpr std::size_t sought_at_once = std::size_t{64} << 10;
 constexpr std::string_view name_begin = "events-", name_end = ".jsonl";
@@ -310,10 +308,10 @@ Status SegmentFile::read(Seq after, Seq up_to,
         const auto text = "event " + std::to_string(seq.value);
         if (!*line) return damaged(name_, text + " is missing");
         if (seq < first) continue;
-        const auto json = Json::parse(**line, nullptr, false);
-        if (!json.is_object() || json.value("seq", Json()) != seq.value)
+        const auto json = nlohmann::json::parse(**line, nullptr, false);
+        if (!json.is_object() || json.value("seq", nlohmann::json()) != seq.value)
             return damaged(name_, text + " is not where its index says");
-        const auto event = json.value("event", Json());
+        const auto event = json.value("event", nlohmann::json());
         const auto stored =
             event.is_string() ? from_base64(event.get_ref<const std::string&>()) : std::optional<std::string>();
         if (!stored) return damaged(name_, text + " is not base64");

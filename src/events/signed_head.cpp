@@ -1,6 +1,7 @@
 #include "signed_head.h"
 
 #include "base64.h"
+#include "bytes.h"
 #include "hex.h"
 #include "merkle_tree.h"
 
@@ -25,15 +26,6 @@ Error refuse(std::string_view reason, std::string message) {
 
 Error malformed(const std::string& what) {
     return refuse("malformed", "not a signed tree head: " + what);
-}
-
-template <std::size_t n>
-std::string_view view(const std::array<std::uint8_t, n>& bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), n};
-}
-
-const unsigned char* unsigned_bytes(std::string_view bytes) {
-    return reinterpret_cast<const unsigned char*>(bytes.data());
 }
 
 // Takes the next code point off the front; nullopt, when that is not UTF-8.
@@ -96,7 +88,7 @@ std::string_view take_line(std::string_view& text) {
 }
 
 std::string to_text(const TreeHead& head) {
-    std::string text = head.origin + "\n" + std::to_string(head.size) + "\n" + to_base64(view(head.root)) + "\n";
+    std::string text = head.origin + "\n" + std::to_string(head.size) + "\n" + to_base64(as_text(head.root)) + "\n";
     for (const auto& extension : head.extensions) text += extension + "\n";
     return text;
 }
@@ -160,7 +152,7 @@ struct FreeKey {
 }  // namespace
 
 VerifierKey::VerifierKey(std::string name, const PublicKey& key) : name_(std::move(name)), key_(key) {
-    const Hash hash = sha256(name_ + '\n' + ed25519_type + std::string(view(key_)));
+    const Hash hash = sha256(name_ + '\n' + ed25519_type + std::string(as_text(key_)));
     std::copy_n(hash.begin(), id_.size(), id_.begin());
 }
 
@@ -179,7 +171,7 @@ Result<VerifierKey> VerifierKey::parse(std::string_view text) {
 }
 
 std::string VerifierKey::text() const {
-    return name_ + '+' + to_hex(id_) + '+' + to_base64(ed25519_type + std::string(view(key_)));
+    return name_ + '+' + to_hex(id_) + '+' + to_base64(ed25519_type + std::string(as_text(key_)));
 }
 
 bool VerifierKey::verifies(std::string_view text, std::string_view signature) const {
@@ -188,8 +180,8 @@ bool VerifierKey::verifies(std::string_view text, std::string_view signature) co
         EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, key_.data(), key_.size()));
     const Digest digest(EVP_MD_CTX_new());
     return key && digest && EVP_DigestVerifyInit(digest.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&
-           EVP_DigestVerify(digest.get(), unsigned_bytes(signature), signature.size(), unsigned_bytes(text),
-                            text.size()) == 1;
+           EVP_DigestVerify(digest.get(), unsigned_bytes(signature).data(), signature.size(),
+                            unsigned_bytes(text).data(), text.size()) == 1;
 }
 
 void SigningKey::Free::operator()(evp_pkey_st* key) const {
@@ -218,8 +210,8 @@ Result<std::string> SigningKey::sign(std::string_view text) const {
     std::size_t size = signature.size();
     const Digest digest(EVP_MD_CTX_new());
     if (!digest || EVP_DigestSignInit(digest.get(), nullptr, nullptr, nullptr, key_.get()) != 1 ||
-        EVP_DigestSign(digest.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, unsigned_bytes(text),
-                       text.size()) != 1)
+        EVP_DigestSign(digest.get(), reinterpret_cast<unsigned char*>(signature.data()), &size,
+                       unsigned_bytes(text).data(), text.size()) != 1)
         return Error{ErrorCode::internal, "signing a tree head", {}};
     return signature;
 }
@@ -248,7 +240,7 @@ Result<std::string> sign_head(const TreeHead& head, const SigningKey& key) {
     if (!signature) return signature.error();
     const auto& verifier = key.verifier();
     std::string note = text + "\n" + std::string(signature_mark) + verifier.name() + " " +
-                       to_base64(std::string(view(verifier.id())) + *signature) + "\n";
+                       to_base64(std::string(as_text(verifier.id())) + *signature) + "\n";
     if (note.size() > note_bytes_max) return malformed("longer than 1 MiB");
     return note;
 }

@@ -15,7 +15,7 @@ constexpr unsigned size_bits = 2;
 constexpr std::uint64_t size_follows = 3;
 constexpr Seq still_open{std::numeric_limits<std::uint64_t>::max()};
 
-Error damaged() {
+Error damaged_past() {
     return {ErrorCode::data_loss, "the past of a stored block cannot be read", {}};
 }
 
@@ -80,7 +80,7 @@ Result<BlockPast> BlockPast::load(const ViewBatch& batch, std::string base, unsi
     if (!value) return value.error();
     if (!*value) return past;
     const auto segment = read_segment(**value);
-    if (!segment) return damaged();
+    if (!segment) return damaged_past();
     past.since_image_ = segment->since_image;
     past.image_due_ = segment->image_due;
     past.changes_ = segment->changes;
@@ -88,7 +88,7 @@ Result<BlockPast> BlockPast::load(const ViewBatch& batch, std::string base, unsi
         past.last_ = seq;
         past.last_place_ = replaced.place;
     });
-    if (!read) return damaged();
+    if (!read) return damaged_past();
     return past;
 }
 
@@ -137,7 +137,7 @@ Result<BlockRewind> rewind(ViewIterator& rows, std::string_view base, Seq as_of)
     for (; rows.valid() && rows.key().starts_with(base) && rows.key().size() == base.size() + 8; rows.next()) {
         ++back.rows;
         const auto segment = read_segment(rows.value());
-        if (!segment || !back.add(segment->changes, as_of)) return damaged();
+        if (!segment || !back.add(segment->changes, as_of)) return damaged_past();
         if (!segment->image) continue;
         back.image = std::string(*segment->image);
         break;

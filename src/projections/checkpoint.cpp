@@ -1,5 +1,7 @@
 #include "checkpoint.h"
 
+#include "events/bytes.h"
+
 #include <algorithm>
 #include <concepts>
 #include <utility>
@@ -20,7 +22,7 @@ void put(std::string& row, std::string_view text) {
 }
 
 // Takes parts from the front of a row; `good` stays false after the first that is not there.
-struct RowReader {
+struct PartReader {
     std::string_view rest;
     bool good = true;
 
@@ -60,12 +62,12 @@ std::string to_row(const Checkpoint& checkpoint) {
     put(row, checkpoint.projector);
     put(row, checkpoint.settings);
     put(row, checkpoint.log);
-    put(row, std::string_view(reinterpret_cast<const char*>(checkpoint.last.data()), checkpoint.last.size()));
+    put(row, as_text(checkpoint.last));
     return row;
 }
 
 Result<Checkpoint> to_checkpoint(std::string_view row) {
-    RowReader in{row};
+    PartReader in{row};
     Checkpoint checkpoint;
     if (in.has_format(checkpoint_format)) {
         checkpoint.applied.value = in.number<std::uint64_t>();
@@ -90,7 +92,7 @@ std::string to_row(std::uint64_t generation) {
 }
 
 Result<std::uint64_t> to_generation(std::string_view row) {
-    RowReader in{row};
+    PartReader in{row};
     if (in.has_format()) {
         const auto generation = in.number<std::uint64_t>();
         if (in.ends_well()) return generation;
@@ -112,7 +114,7 @@ std::string to_row(const Error& error) {
 }
 
 Result<Quarantined> to_quarantined(std::string_view key, std::string_view row) {
-    RowReader in{row};
+    PartReader in{row};
     if (key.size() == quarantine_prefix.size() + 8 && key.starts_with(quarantine_prefix) && in.has_format()) {
         Quarantined quarantined;
         for (const char byte : key.substr(quarantine_prefix.size()))

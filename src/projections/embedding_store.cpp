@@ -1,5 +1,6 @@
 #include "embedding_store.h"
 
+#include "events/bytes.h"
 #include "events/event_log_hash.h"
 #include "events/hex.h"
 
@@ -53,7 +54,7 @@ std::optional<SealedPayload> sealed_of(std::string_view rest) {
     return sealed;
 }
 
-Error damaged() {
+Error damaged_row() {
     return {ErrorCode::data_loss, "a row of the stored embeddings is damaged", {}};
 }
 
@@ -69,8 +70,7 @@ StoredVectors::StoredVectors(ViewStore& store, Keystore& keystore, std::string m
 Result<std::vector<std::string>> StoredVectors::keys_of(const EmbeddedText& text) const {
     std::vector<std::string> keys;
     const auto add = [&](const Hash& hash) {
-        keys.push_back(
-            prefix_of(text.project, text.user).append(reinterpret_cast<const char*>(hash.data()), hash.size()));
+        keys.push_back(prefix_of(text.project, text.user).append(as_text(hash)));
     };
     if (!text.user.empty() && keystore_.state() != KeystoreState::off) {
         std::string named(hash_use);
@@ -98,8 +98,8 @@ Result<std::string> StoredVectors::row_of(const EmbeddedText& text, std::string_
     const auto sealed = keystore_.seal({text.project, text.user}, bound_to(key), payload);
     if (!sealed) return sealed.error();
     row.push_back(tag_sealed);
-    row.append(reinterpret_cast<const char*>(sealed->key.bytes.data()), sealed->key.bytes.size());
-    row.append(reinterpret_cast<const char*>(sealed->nonce.data()), sealed->nonce.size());
+    row.append(as_text(sealed->key.bytes));
+    row.append(as_text(sealed->nonce));
     return row.append(sealed->bytes);
 }
 
@@ -112,11 +112,11 @@ Result<std::optional<std::string>> StoredVectors::payload_of(const EmbeddedText&
         const auto row = space_->get(key);
         if (!row) return row.error();
         if (!*row) continue;
-        if ((*row)->size() < 2 || (*row)->front() != format) return damaged();
+        if ((*row)->size() < 2 || (*row)->front() != format) return damaged_row();
         const std::string_view rest = std::string_view(**row).substr(1);
         if (rest.front() != tag_sealed) return std::optional(std::string(rest));
         const auto sealed = sealed_of(rest);
-        if (!sealed) return damaged();
+        if (!sealed) return damaged_row();
         auto opened = keystore_.unseal(*sealed, bound_to(key));
         if (!opened) return opened.error();
         if (opened->state == Payload::plain) return std::optional(std::move(opened->payload));
@@ -143,7 +143,7 @@ Result<std::optional<std::vector<float>>> StoredVectors::find(const EventView& e
     const auto& bytes = **payload;
     if (bytes == std::string(1, tag_none)) return std::optional<std::vector<float>>();
     if (bytes.empty() || bytes.front() != tag_vector || bytes.size() != 1 + dimension_ * sizeof(float))
-        return damaged();
+        return damaged_row();
     std::vector<float> vector(dimension_);
     std::memcpy(vector.data(), bytes.data() + 1, dimension_ * sizeof(float));
     return std::optional(std::move(vector));

@@ -1,5 +1,7 @@
 #include "follower.h"
 
+#include "events/bytes.h"
+
 #include <algorithm>
 #include <exception>
 #include <new>
@@ -353,7 +355,7 @@ bool Follower::quarantine(const EventView& event, const Error& error) {
 
 // The checkpoint with the state it describes: both or neither.
 bool Follower::commit(ViewBatch& batch, const EventView& last, std::uint64_t quarantined) {
-    const std::string_view stored(reinterpret_cast<const char*>(last.stored().data()), last.stored().size());
+    const std::string_view stored(as_text(last.stored()));
     batch.put(checkpoint_key, to_row(checkpoint(last.seq(), event_hash(last.seq(), stored), generation_)));
     if (const auto written = space_->write(batch); !written) {
         batch_.reset();

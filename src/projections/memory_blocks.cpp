@@ -12,7 +12,7 @@ constexpr std::size_t sparse_max = bitmap_bytes / 2 - 1;  // The size tells whic
 constexpr std::size_t dictionary_max = 64;                // Few enough to be found by halving in a step or six.
 enum Layout : char { equal = 0, dictionary = 1, differences = 2 };
 
-Error damaged(std::string_view what) {
+Error damaged_block(std::string_view what) {
     return {ErrorCode::data_loss, "a stored block " + std::string(what) + " is damaged", {}};
 }
 
@@ -96,10 +96,10 @@ Result<BlockSet> BlockSet::decode(std::string_view bytes) {
         for (std::size_t i = 0; i < word_count; ++i) set.words_[i] = read_little(bytes, i * 8, 8);
         return set;
     }
-    if (bytes.size() % 2 != 0 || bytes.size() > 2 * sparse_max) return damaged("set");
+    if (bytes.size() % 2 != 0 || bytes.size() > 2 * sparse_max) return damaged_block("set");
     for (std::size_t i = 0; i < bytes.size(); i += 2) {
         const auto offset = read_little(bytes, i, 2);
-        if (offset >= memory_keys::block_size) return damaged("set");
+        if (offset >= memory_keys::block_size) return damaged_block("set");
         set.insert(static_cast<std::uint16_t>(offset));
     }
     return set;
@@ -110,7 +110,7 @@ std::string BlockSet::was(bool member) {
 }
 
 Status BlockSet::put_back(std::uint32_t offset, std::string_view was) {
-    if (offset >= memory_keys::block_size || was.size() > 1) return damaged("set's past");
+    if (offset >= memory_keys::block_size || was.size() > 1) return damaged_block("set's past");
     if (was.empty())
         erase(static_cast<std::uint16_t>(offset));
     else
@@ -142,7 +142,7 @@ std::string BlockColumn::was(const std::optional<std::int64_t>& value) {
 }
 
 Status BlockColumn::put_back(std::uint32_t offset, std::string_view was) {
-    if (offset >= memory_keys::block_size || (!was.empty() && was.size() != 8)) return damaged("column's past");
+    if (offset >= memory_keys::block_size || (!was.empty() && was.size() != 8)) return damaged_block("column's past");
     if (was.empty())
         erase(static_cast<std::uint16_t>(offset));
     else
@@ -204,10 +204,10 @@ Result<BlockColumn> BlockColumn::decode(std::string_view bytes) {
 }
 
 Result<ColumnView> ColumnView::open(std::string_view bytes) {
-    if (bytes.size() < 2) return damaged("column");
+    if (bytes.size() < 2) return damaged_block("column");
     const auto set_size = read_little(bytes, 0, 2);
     bytes.remove_prefix(2);
-    if (bytes.size() < set_size + 9) return damaged("column");
+    if (bytes.size() < set_size + 9) return damaged_block("column");
     auto members = BlockSet::decode(bytes.substr(0, set_size));
     if (!members) return members.error();
     ColumnView view;
@@ -217,7 +217,7 @@ Result<ColumnView> ColumnView::open(std::string_view bytes) {
     bytes.remove_prefix(set_size + 1);
     const auto number = [&](std::size_t at) { return static_cast<std::int64_t>(read_little(bytes, at, 8)); };
     if (layout == equal) {
-        if (bytes.size() != 8) return damaged("column");
+        if (bytes.size() != 8) return damaged_block("column");
         view.least_ = view.greatest_ = number(0);
         return view;
     }
@@ -226,22 +226,23 @@ Result<ColumnView> ColumnView::open(std::string_view bytes) {
         const auto different = static_cast<std::size_t>(read_little(bytes, 0, 1)) + 1;
         head = 1 + different * 8;
         view.width_ = 1;
-        if (bytes.size() != head + count) return damaged("column");
+        if (bytes.size() != head + count) return damaged_block("column");
         for (std::size_t i = 0; i < different; ++i) view.dictionary_.push_back(number(1 + i * 8));
-        if (!std::ranges::is_sorted(view.dictionary_)) return damaged("column");
+        if (!std::ranges::is_sorted(view.dictionary_)) return damaged_block("column");
         view.least_ = view.dictionary_.front();
         view.greatest_ = view.dictionary_.back();
         for (const char index : bytes.substr(head))
-            if (static_cast<unsigned char>(index) >= different) return damaged("column");
+            if (static_cast<unsigned char>(index) >= different) return damaged_block("column");
     } else if (layout == differences) {
         head = 17;
-        if (bytes.size() < head) return damaged("column");
+        if (bytes.size() < head) return damaged_block("column");
         view.least_ = number(0);
         view.greatest_ = number(8);
         view.width_ = static_cast<std::size_t>(read_little(bytes, 16, 1));
-        if (view.width_ < 1 || view.width_ > 8 || bytes.size() != head + count * view.width_) return damaged("column");
+        if (view.width_ < 1 || view.width_ > 8 || bytes.size() != head + count * view.width_)
+            return damaged_block("column");
     } else {
-        return damaged("column");
+        return damaged_block("column");
     }
     view.codes_ = bytes.substr(head);
     return view;

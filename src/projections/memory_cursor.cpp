@@ -1,8 +1,8 @@
 #include "memory_cursor.h"
 
+#include "events/bytes.h"
+#include "events/event_log_hash.h"
 #include "memory_keys.h"
-
-#include <openssl/sha.h>
 
 #include <array>
 #include <bit>
@@ -14,13 +14,6 @@ constexpr char cursor_format = 1;
 constexpr std::size_t checked_bytes = 1 + 3 * 8;
 constexpr std::size_t cursor_bytes = checked_bytes + 4;
 constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-std::string sha256(std::string_view bytes) {
-    std::string digest(SHA256_DIGEST_LENGTH, '\0');
-    SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-           reinterpret_cast<unsigned char*>(digest.data()));
-    return digest;
-}
 
 std::string to_base64url(std::string_view bytes) {
     std::string text;
@@ -89,7 +82,7 @@ std::uint64_t fingerprint(const ListRequest& request, std::optional<Seq> as_of) 
     number(static_cast<std::uint64_t>(request.order));
     number(request.include_forgotten ? 1 : 0);
     optional(as_of, [&](Seq seq) { number(seq.value); });
-    return memory_keys::read_u64(sha256(all));
+    return memory_keys::read_u64(as_text(sha256(all)));
 }
 
 std::string encode_cursor(std::uint64_t fingerprint, const ListPosition& position) {
@@ -97,7 +90,7 @@ std::string encode_cursor(std::uint64_t fingerprint, const ListPosition& positio
     memory_keys::append_u64(bytes, fingerprint);
     memory_keys::append_u64(bytes, static_cast<std::uint64_t>(position.confidence));
     memory_keys::append_u64(bytes, position.ordinal.value);
-    bytes.append(sha256(bytes), 0, cursor_bytes - checked_bytes);
+    bytes.append(as_text(sha256(bytes)), 0, cursor_bytes - checked_bytes);
     return to_base64url(bytes);
 }
 
@@ -109,8 +102,8 @@ Result<ListPosition> decode_cursor(std::uint64_t fingerprint, std::string_view c
     if (!bytes || bytes->size() != cursor_bytes || (*bytes)[0] != cursor_format || to_base64url(*bytes) != cursor)
         return refuse("is not one that a list returned");
     const std::string_view all = *bytes;
-    const auto checksum = sha256(all.substr(0, checked_bytes));
-    if (!checksum.starts_with(all.substr(checked_bytes))) return refuse("is not one that a list returned");
+    const Hash checksum = sha256(all.substr(0, checked_bytes));
+    if (!as_text(checksum).starts_with(all.substr(checked_bytes))) return refuse("is not one that a list returned");
     if (memory_keys::read_u64(all.substr(1)) != fingerprint)
         return refuse("belongs to another request: scope, filter and order must stay as they were");
     return ListPosition{Seq{memory_keys::read_u64(all.substr(17))},

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <annal/ids.h>
+#include "events/bytes.h"
 
 #include <cstdint>
 #include <string>
@@ -90,7 +91,7 @@ inline std::string row(std::string_view prefix, Seq ordinal) {
 }
 inline std::string id(std::string_view prefix, MemoryId memory_id) {
     auto key = family(prefix, 'i', 16);
-    key.append(reinterpret_cast<const char*>(memory_id.bytes.data()), memory_id.bytes.size());
+    key.append(as_text(memory_id.bytes));
     return key;
 }
 inline std::string ended(std::string_view prefix, Seq ordinal, Seq by) {

@@ -1,5 +1,7 @@
 #include "memory_row.h"
 
+#include "events/bytes.h"
+
 #include <bit>
 #include <concepts>
 #include <cstring>
@@ -50,7 +52,7 @@ class Writer {
         number(value.size());
         bytes_.append(value);
     }
-    void id(const MemoryId& id) { bytes_.append(reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()); }
+    void id(const MemoryId& id) { bytes_.append(as_text(id.bytes)); }
     std::string take() { return std::move(bytes_); }
 
  private:
@@ -110,7 +112,7 @@ class Reader {
     bool ok_ = true;
 };
 
-Error damaged(std::string_view what) {
+Error damaged_memory(std::string_view what) {
     return {ErrorCode::data_loss, "a stored memory " + std::string(what) + " is damaged", {}};
 }
 
@@ -242,12 +244,12 @@ Result<MemoryRow> decode_row(std::string_view project, Seq ordinal, std::string_
     Reader in(bytes);
     MemoryRow row;
     auto& memory = row.memory;
-    if (in.byte() != row_format) return damaged("row");
+    if (in.byte() != row_format) return damaged_memory("row");
     memory.recorded_at = {static_cast<std::int64_t>(in.fixed64())};
     row.body_version = {in.number()};
     memory.id = in.id();
     const auto kind = in.byte();
-    if (kind >= kind_count) return damaged("row");
+    if (kind >= kind_count) return damaged_memory("row");
     memory.fields = fields_of(kind, std::make_index_sequence<kind_count>());
     memory.created_seq = ordinal;
     memory.scope.project = project;
@@ -256,17 +258,17 @@ Result<MemoryRow> decode_row(std::string_view project, Seq ordinal, std::string_
     memory.scope.session = in.text();
     memory.actor = in.text();
     const auto source = in.byte();
-    if (source >= source_type_names.size()) return damaged("row");
+    if (source >= source_type_names.size()) return damaged_memory("row");
     memory.source.type = static_cast<SourceType>(source);
     memory.source.ref = in.text();
     read_state(in, memory);
     read_body(in, memory);
-    if (!in.ended()) return damaged("row");
+    if (!in.ended()) return damaged_memory("row");
     return row;
 }
 
 Result<Timestamp> row_recorded_at(std::string_view bytes) {
-    if (bytes.size() < fixed_bytes || bytes[0] != row_format) return damaged("row");
+    if (bytes.size() < fixed_bytes || bytes[0] != row_format) return damaged_memory("row");
     return Timestamp{static_cast<std::int64_t>(Reader(bytes.substr(1)).fixed64())};
 }
 
@@ -282,13 +284,13 @@ std::string encode_version(const Memory& memory, Version body_version, bool with
 
 Result<MemoryVersion> decode_version(std::string_view bytes, Memory& memory) {
     Reader in(bytes);
-    if (in.byte() != row_format) return damaged("version");
+    if (in.byte() != row_format) return damaged_memory("version");
     MemoryVersion version;
     version.body_version = {in.number()};
     read_state(in, memory);
     version.with_body = in.byte() != 0;
     if (version.with_body) read_body(in, memory);
-    if (!in.ended()) return damaged("version");
+    if (!in.ended()) return damaged_memory("version");
     return version;
 }
 
@@ -301,9 +303,9 @@ std::string encode_body(const Memory& memory) {
 
 Status decode_body(std::string_view bytes, Memory& memory) {
     Reader in(bytes);
-    if (in.byte() != row_format) return damaged("body");
+    if (in.byte() != row_format) return damaged_memory("body");
     read_body(in, memory);
-    if (!in.ended()) return damaged("body");
+    if (!in.ended()) return damaged_memory("body");
     return Done{};
 }
 

@@ -1,5 +1,6 @@
 #include "recall_view.h"
 
+#include "events/bytes.h"
 #include "memory_keys.h"
 #include "row_digest.h"
 
@@ -18,7 +19,7 @@ constexpr char given = 'm', of_a_run = 'r';
 // The rows of a memory or a run: their key without the seq.
 std::string rows_of(std::string_view project, char letter, std::span<const std::uint8_t> id) {
     auto key = memory_keys::family(memory_keys::project(project), letter, id.size() + 8);
-    key.append(reinterpret_cast<const char*>(id.data()), id.size());
+    key.append(as_text(id));
     return key;
 }
 

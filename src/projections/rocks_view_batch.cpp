@@ -11,10 +11,6 @@
 namespace annal::rocks_view {
 namespace {
 
-rocksdb::Slice slice(std::string_view bytes) {
-    return {bytes.data(), bytes.size()};
-}
-
 // That sorts as the first 8 bytes do.
 std::uint64_t number_of(std::string_view bytes) {
     std::array<unsigned char, 8> begin{};

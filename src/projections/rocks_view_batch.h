@@ -4,12 +4,18 @@
 
 #include "rocks_view_space.h"
 
+#include <rocksdb/slice.h>
+
 #include <cstddef>
 #include <memory_resource>
 #include <optional>
 #include <vector>
 
 namespace annal::rocks_view {
+
+inline rocksdb::Slice slice(std::string_view bytes) {
+    return {bytes.data(), bytes.size()};
+}
 
 class Batch : public ViewBatch {
  public:

@@ -16,10 +16,6 @@ namespace {
 using std::chrono::steady_clock;
 constexpr steady_clock::duration sync_interval = std::chrono::seconds(1);
 
-rocksdb::Slice slice(std::string_view bytes) {
-    return {bytes.data(), bytes.size()};
-}
-
 class Iterator : public ViewIterator {
  public:
     Iterator(std::shared_ptr<const Column> column, const rocksdb::Snapshot* as_of, std::shared_ptr<const void> keeps)

@@ -19,6 +19,8 @@
 // and never used again.
 #pragma once
 
+#include <annal/result.h>
+
 #include <array>
 #include <cstdint>
 #include <string>
@@ -34,6 +36,10 @@ struct Posting {
 };
 
 namespace text_codec {
+
+inline Error unreadable(std::string_view what) {
+    return {ErrorCode::data_loss, "the text index's " + std::string(what) + " cannot be read", {}};
+}
 
 inline void put_varint(std::string& out, std::uint64_t value) {
     if (value < 0x80) return out.push_back(static_cast<char>(value));

@@ -9,10 +9,6 @@ using text_codec::put_bytes;
 using text_codec::put_varint;
 using text_codec::RowReader;
 
-Error damaged() {
-    return {ErrorCode::data_loss, "the text index's forward entries cannot be read", {}};
-}
-
 }  // namespace
 
 void encode(const ForwardEntry& entry, std::string& out) {
@@ -41,7 +37,7 @@ Result<ForwardEntry> decode_forward(std::string_view bytes) {
             section.push_back({static_cast<std::uint32_t>(term), (packed & 1) != 0 ? row.number() : 1});
         }
     }
-    if (!row.complete()) return damaged();
+    if (!row.complete()) return text_codec::unreadable("forward entries");
     return entry;
 }
 
@@ -75,7 +71,7 @@ Result<ParkedEntry> decode_parked(std::string_view bytes) {
             section.push_back({std::move(term), row.number()});
         }
     }
-    if (!row.complete()) return damaged();
+    if (!row.complete()) return text_codec::unreadable("forward entries");
     return entry;
 }
 

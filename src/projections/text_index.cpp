@@ -46,8 +46,6 @@ class FrozenReader final : public TextIndex::Reader {
     }
 
  private:
-    static Error damaged() { return {ErrorCode::data_loss, "the text index's postings cannot be read", {}}; }
-
     // The newest ones of those of `terms` that `wanted` numbers.
     Status read_postings(std::span<const std::string> terms, std::span<const std::size_t> wanted,
                          std::vector<std::vector<Posting>>& found) const {
@@ -62,13 +60,13 @@ class FrozenReader final : public TextIndex::Reader {
             text_codec::RowReader row(*(*numbers)[k]);
             keys.push_back(text_codec::posting_key(prefix_, row.number(), no_slot));
             known.push_back(wanted[k]);
-            if (!row.complete()) return damaged();
+            if (!row.complete()) return text_codec::unreadable("postings");
         }
         const auto tails = rows_->get_many(keys);
         if (!tails) return tails.error();
         for (std::size_t k = 0; k < known.size(); ++k) {
             text_codec::Tail tail;
-            if (!(*tails)[k] || !text_codec::decode_tail(*(*tails)[k], tail)) return damaged();
+            if (!(*tails)[k] || !text_codec::decode_tail(*(*tails)[k], tail)) return text_codec::unreadable("postings");
             auto& postings = found[known[k]];
             postings.reserve(tail.df);
             if (tail.df > tail.count) {
@@ -76,8 +74,9 @@ class FrozenReader final : public TextIndex::Reader {
                     !done)
                     return done;
             }
-            if (!text_codec::read_postings(tail.run, postings)) return damaged();
-            if (postings.size() != tail.df || (!postings.empty() && postings.back().slot >= slots_)) return damaged();
+            if (!text_codec::read_postings(tail.run, postings)) return text_codec::unreadable("postings");
+            if (postings.size() != tail.df || (!postings.empty() && postings.back().slot >= slots_))
+                return text_codec::unreadable("postings");
         }
         return Done{};
     }
@@ -88,7 +87,7 @@ class FrozenReader final : public TextIndex::Reader {
         const auto of_term = text_codec::key(prefix_, 'p', term);
         for (blocks_->seek(of_term); blocks_->valid() && blocks_->key().starts_with(of_term); blocks_->next()) {
             if (text_codec::key_number(blocks_->key()) == no_slot) break;
-            if (!text_codec::read_postings(blocks_->value(), out)) return damaged();
+            if (!text_codec::read_postings(blocks_->value(), out)) return text_codec::unreadable("postings");
         }
         return blocks_->status();
     }
@@ -106,7 +105,7 @@ class FrozenReader final : public TextIndex::Reader {
             if (!past) return past.error();
             if (past->image) {
                 found[i].reserve(past->image->size());  // A byte each, or more.
-                if (!text_codec::read_postings(*past->image, found[i])) return damaged();
+                if (!text_codec::read_postings(*past->image, found[i])) return text_codec::unreadable("postings");
                 past->image.reset();
             } else {
                 without_image.push_back(i);
@@ -115,7 +114,7 @@ class FrozenReader final : public TextIndex::Reader {
         }
         if (auto done = read_postings(terms, without_image, found); !done) return done.error();
         for (std::size_t i = 0; i < terms.size(); ++i) {
-            if (!put_back(pasts[i], found[i])) return damaged();
+            if (!put_back(pasts[i], found[i])) return text_codec::unreadable("postings");
             while (!found[i].empty() && found[i].back().slot >= table_->size()) found[i].pop_back();  // Recorded later.
         }
         return found;

@@ -10,10 +10,6 @@ namespace {
 using text_codec::append_posting;
 using text_codec::posting_key;
 
-Error damaged() {
-    return {ErrorCode::data_loss, "the text index's postings cannot be read", {}};
-}
-
 std::string encode_run(std::span<const Posting> postings) {
     std::string run;
     auto last = no_slot;
@@ -89,7 +85,7 @@ Result<TextPostings::Term*> TextPostings::resolve(std::string_view text, const V
         if (*row) {
             text_codec::RowReader reader(**row);
             const auto number = reader.number();
-            if (!reader.complete()) return damaged();
+            if (!reader.complete()) return text_codec::unreadable("postings");
             return by_number(number, batch);
         }
     }
@@ -105,7 +101,7 @@ Result<TextPostings::Term*> TextPostings::by_number(std::uint32_t number, const 
     auto row = batch.get(posting_key(prefix_, number, no_slot));
     if (!row) return row.error();
     text_codec::Tail tail;
-    if (!*row || !text_codec::decode_tail(**row, tail)) return damaged();
+    if (!*row || !text_codec::decode_tail(**row, tail)) return text_codec::unreadable("postings");
     auto& term = terms_.add(tail.term);
     term.number = number;
     term.df = tail.df;
@@ -148,11 +144,11 @@ Status TextPostings::set(Term& term, Posting posting, Seq seq, ViewBatch& batch)
     if (*id) {
         const auto run = block(**id, batch);
         if (!run) return run.error();
-        if (!text_codec::read_postings(*run, postings)) return damaged();
+        if (!text_codec::read_postings(*run, postings)) return text_codec::unreadable("postings");
         was = set_posting(postings, posting);
         replace_block(**id, postings);
     } else {
-        if (!text_codec::read_postings(term.run, postings)) return damaged();
+        if (!text_codec::read_postings(term.run, postings)) return text_codec::unreadable("postings");
         was = set_posting(postings, posting);
         term.run = encode_run(postings);
         term.count = static_cast<std::uint32_t>(postings.size());
@@ -198,7 +194,7 @@ Result<std::vector<Posting>> TextPostings::all(const Term& term) {
     if (auto done = stored_->status(); !done) return done.error();
     for (auto at = blocks_.lower_bound({term.number, 0}); at != blocks_.end() && at->first.first == term.number; ++at)
         if (at->second) read = read && text_codec::read_postings(*at->second, found);
-    if (!read) return damaged();
+    if (!read) return text_codec::unreadable("postings");
     std::ranges::sort(found, {}, &Posting::slot);
     return found;
 }
@@ -230,7 +226,7 @@ Result<std::string> TextPostings::block(const BlockId& id, const ViewBatch& batc
     if (const auto changed = blocks_.find(id); changed != blocks_.end()) return *changed->second;
     auto row = batch.get(posting_key(prefix_, id.first, id.second));
     if (!row) return row.error();
-    if (!*row) return damaged();
+    if (!*row) return text_codec::unreadable("postings");
     return std::move(**row);
 }
 

@@ -1,5 +1,6 @@
 #include "text_project.h"
 
+#include "events/bytes.h"
 #include "memory_event_generated.h"
 
 #include <openssl/sha.h>
@@ -16,13 +17,13 @@ constexpr std::uint64_t context_pairs_all = 512;
 constexpr std::uint64_t context_pairs_one_in = 16;
 constexpr double cosine_unit = 1 << 30;
 
-Error damaged() {
+Error contradiction() {
     return {ErrorCode::data_loss, "the text index's rows contradict each other", {}};
 }
 
 std::string id_bytes(const EventView& event) {
     const auto id = event.memory_id();
-    return {reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()};
+    return std::string(as_text(id.bytes));
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -97,7 +98,7 @@ Status TextProject::load_speakers(const ViewSpace& space) {
     for (rows->seek(from); rows->valid() && rows->key().starts_with(from); rows->next()) {
         text_codec::RowReader row(rows->value());
         const auto number = text_codec::key_number(rows->key());
-        if (number >= table_->speakers().size()) return damaged();
+        if (number >= table_->speakers().size()) return contradiction();
         speakers_[joined(table_->speakers()[number])] = {number, row.varint()};
     }
     return rows->status();
@@ -171,7 +172,7 @@ Status TextProject::revise(const EventView& event, Analyzer& analyzer, ViewBatch
     if (!forward) return forward.error();
 
     const auto slot = forward->slot;
-    if (slot >= edit().table().size()) return damaged();
+    if (slot >= edit().table().size()) return contradiction();
     const auto was = edit().table()[slot];
     const auto before = total(forward->sections);
     Resolver resolver(*this, batch);
@@ -199,7 +200,7 @@ Status TextProject::revise_parked(const EventView& event, Analyzer& analyzer, Vi
     auto parked = decode_parked(**row);
     if (!parked) return parked.error();
 
-    if (parked->slot >= edit().table().size()) return damaged();
+    if (parked->slot >= edit().table().size()) return contradiction();
     Collector collector(parked->sections);
     read_revised(event, edit().table()[parked->slot].spoken, analyzer, document_, collector);
     if (document_.gives(TextSection::content)) {
@@ -220,7 +221,7 @@ Status TextProject::forget(const EventView& event, bool for_good, ViewBatch& bat
     if (!*row) return Done{};
     const auto forward = decode_forward(**row);
     if (!forward) return forward.error();
-    if (forward->slot >= edit().table().size()) return damaged();
+    if (forward->slot >= edit().table().size()) return contradiction();
     batch.erase(key);
 
     const auto was = edit().table()[forward->slot];
@@ -257,7 +258,7 @@ Status TextProject::restore(const EventView& event, ViewBatch& batch) {
     if (!*row) return Done{};
     const auto parked = decode_parked(**row);
     if (!parked) return parked.error();
-    if (parked->slot >= edit().table().size()) return damaged();
+    if (parked->slot >= edit().table().size()) return contradiction();
     batch.erase(parked_key);
 
     ForwardEntry forward;
@@ -358,7 +359,7 @@ Result<TextProject::Session*> TextProject::session(const EventView& event, const
         text_codec::RowReader reader(**row);
         session.number = reader.number();
         session.last = reader.number();
-        if (!reader.complete()) return damaged();
+        if (!reader.complete()) return contradiction();
     } else {
         session.number = ++edit().counters().sessions;
     }
@@ -402,7 +403,7 @@ Status TextProject::add_id(std::uint32_t slot, std::string_view memory_id, ViewB
         if (slot % TextTable::chunk_entries != 0) {
             auto row = batch.get(text_codec::key(prefix_, 'i', chunk));
             if (!row) return row.error();
-            if (!*row) return damaged();
+            if (!*row) return contradiction();
             ids_ = std::move(**row);
         }
         ids_chunk_ = chunk;
@@ -418,7 +419,7 @@ Result<std::string> TextProject::id_of(std::uint32_t slot, const ViewBatch& batc
     if (chunk == ids_chunk_) return ids_.substr(at, 16);
     auto row = batch.get(text_codec::key(prefix_, 'i', chunk));
     if (!row) return row.error();
-    if (!*row || (*row)->size() < at + 16) return damaged();
+    if (!*row || (*row)->size() < at + 16) return contradiction();
     return (*row)->substr(at, 16);
 }
 
@@ -468,7 +469,7 @@ Result<std::uint64_t> TextProject::likeness(const Weights& weights, std::uint32_
     if (!id) return id.error();
     auto row = batch.get(text_codec::key(prefix_, 'f', *id));
     if (!row) return row.error();
-    if (!*row) return damaged();
+    if (!*row) return contradiction();
     const auto forward = decode_forward(**row);
     if (!forward) return forward.error();
     const auto others = weigh(forward->sections, batch);

@@ -17,10 +17,6 @@ constexpr unsigned flag_asks = 4;
 constexpr unsigned flag_speaker = 8;
 constexpr unsigned flag_asked = 16;
 
-Error damaged(std::string_view what) {
-    return {ErrorCode::data_loss, "the text index's " + std::string(what) + " cannot be read", {}};
-}
-
 // Of a chunk: the seq of its last change. Of an entry: its ordinal less the one before in the chunk, flags, session,
 // how many slots back `previous` is (0: none); of a live one also length, speaker and share of questions.
 void encode_entry(const TextEntry& entry, std::uint32_t slot, Seq before, std::string& out) {
@@ -95,19 +91,19 @@ bool decode_states(std::string_view& bytes, std::span<TextState> states) {
 }
 
 Status decode_chunk(std::string_view bytes, std::uint32_t chunk, TextTableEdit& edit) {
-    if (chunk * TextTable::chunk_entries != edit.table().size()) return damaged("entries");
+    if (chunk * TextTable::chunk_entries != edit.table().size()) return text_codec::unreadable("entries");
     RowReader row(bytes);
     const Seq changed{row.varint()};
     Seq before{};
     while (!row.rest().empty()) {
         TextEntry entry;
-        if (!decode_entry(row, edit.table().size(), before, entry)) return damaged("entries");
+        if (!decode_entry(row, edit.table().size(), before, entry)) return text_codec::unreadable("entries");
         if (entry.speaker > edit.counters().speakers || entry.session > edit.counters().sessions)
-            return damaged("entries");
+            return text_codec::unreadable("entries");
         before = entry.ordinal;
         edit.append(entry);
     }
-    if (edit.table().size() <= chunk * TextTable::chunk_entries) return damaged("entries");
+    if (edit.table().size() <= chunk * TextTable::chunk_entries) return text_codec::unreadable("entries");
     edit.set_changed(chunk * TextTable::chunk_entries, changed);
     edit.add_up(chunk);
     return Done{};
@@ -123,7 +119,7 @@ Status decode_statistics(std::string_view bytes, TextTableEdit& edit, std::uint3
     statistics.other_sum = row.varint();
     slots = row.number();
     edit.counters() = {row.number(), row.number(), row.number()};
-    if (!row.complete()) return damaged("statistics");
+    if (!row.complete()) return text_codec::unreadable("statistics");
     return Done{};
 }
 
@@ -204,7 +200,7 @@ Result<TextTable> TextTable::at(ViewIterator& rows, std::string_view prefix, Seq
         statistics.context_pairs = row.varint();
         statistics.predecessor_sum = row.varint();
         statistics.other_sum = row.varint();
-        if (!row.complete()) return damaged("statistics");
+        if (!row.complete()) return text_codec::unreadable("statistics");
     }
     const auto gone = text_codec::key(prefix, 'q');
     for (rows.seek(gone); rows.valid() && rows.key().starts_with(gone); rows.next()) {
@@ -212,7 +208,7 @@ Result<TextTable> TextTable::at(ViewIterator& rows, std::string_view prefix, Seq
         std::vector<std::string> words;
         while (!row.rest().empty()) words.emplace_back(row.bytes());
         const auto number = text_codec::key_number(rows.key());
-        if (!row.ok() || number > counters_.speakers) return damaged("speakers");
+        if (!row.ok() || number > counters_.speakers) return text_codec::unreadable("speakers");
         edit.set_speaker(number, std::move(words));
     }
     if (auto done = rows.status(); !done) return done.error();
@@ -234,7 +230,7 @@ Result<TextTable> TextTable::load(ViewIterator& rows, std::string_view prefix) {
     const auto each = [&](char letter, auto&& read) -> Status {
         const auto from = text_codec::key(prefix, letter);
         for (rows.seek(from); rows.valid() && rows.key().starts_with(from); rows.next()) {
-            if (rows.key().size() != from.size() + 4) return damaged("keys");
+            if (rows.key().size() != from.size() + 4) return text_codec::unreadable("keys");
             if (auto done = read(text_codec::key_number(rows.key()), rows.value()); !done) return done;
         }
         return rows.status();
@@ -250,14 +246,14 @@ Result<TextTable> TextTable::load(ViewIterator& rows, std::string_view prefix) {
     edit.set_speaker(edit.counters().speakers, {});  // Room for all numbers.
     auto done = each('e', [&](std::uint32_t chunk, std::string_view row) { return decode_chunk(row, chunk, edit); });
     if (!done) return done.error();
-    if (edit.table().size() != slots) return damaged("entries");
+    if (edit.table().size() != slots) return text_codec::unreadable("entries");
 
     done = each('a', [&](std::uint32_t number, std::string_view bytes) -> Status {
         RowReader row(bytes);
         row.varint();
         std::vector<std::string> words;
         while (!row.rest().empty()) words.emplace_back(row.bytes());
-        if (!row.ok() || number > edit.counters().speakers) return damaged("speakers");
+        if (!row.ok() || number > edit.counters().speakers) return text_codec::unreadable("speakers");
         edit.set_speaker(number, std::move(words));
         return Done{};
     });
@@ -340,14 +336,15 @@ Status TextTableEdit::rewind(std::uint32_t range, const BlockRewind& back) {
         for (auto first = begin; first < end; first += TextTable::chunk_entries) {
             const std::span states(*owned_states_[first / TextTable::chunk_entries]);
             if (!decode_states(image, states.first(std::min(TextTable::chunk_entries, end - first))))
-                return damaged("entries");
+                return text_codec::unreadable("entries");
         }
     }
     for (auto i = back.size(); i > 0; --i) {
         const auto [place, was] = back[i - 1];
         if (place >= end - begin) continue;  // Recorded later.
         auto bytes = was;
-        if (!decode_states(bytes, {&state(begin + place), 1}) || !bytes.empty()) return damaged("entries");
+        if (!decode_states(bytes, {&state(begin + place), 1}) || !bytes.empty())
+            return text_codec::unreadable("entries");
     }
     for (auto slot = begin; slot < end; slot += TextTable::chunk_entries) add_up(slot / TextTable::chunk_entries);
     return Done{};

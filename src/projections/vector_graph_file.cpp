@@ -43,7 +43,7 @@ Header make_header(const VectorGraph& graph, std::size_t dimension) {
     return header;
 }
 
-Error damaged(std::string_view what) {
+Error damaged_graph(std::string_view what) {
     return {ErrorCode::data_loss, "the vector graph " + std::string(what), {}};
 }
 
@@ -90,20 +90,21 @@ Status read_graph(const std::filesystem::path& path, VectorGraph& graph, const V
     if (!file.is_open() && errno == ENOENT) return Error{ErrorCode::not_found, "no vector graph was saved", {}};
     if (!file.is_open()) return VectorFile::error("opening", errno);
     Header header{};
-    if (!file.read_at(0, std::as_writable_bytes(std::span(header)))) return damaged("is too short");
-    if (get<std::uint32_t>(header, 48) != crc({header.data(), header_bytes - 4})) return damaged("fails its checksum");
+    if (!file.read_at(0, std::as_writable_bytes(std::span(header)))) return damaged_graph("is too short");
+    if (get<std::uint32_t>(header, 48) != crc({header.data(), header_bytes - 4}))
+        return damaged_graph("fails its checksum");
     const auto expected = make_header(graph, dimension);
-    if (std::memcmp(header.data(), expected.data(), 28) != 0) return damaged("is of another format");
+    if (std::memcmp(header.data(), expected.data(), 28) != 0) return damaged_graph("is of another format");
     const auto slots = get<Slot>(header, 28);
     if (slots > count || get<std::uint32_t>(header, 40) != rows_checksum(rows, 0, slots, 0))
-        return damaged("is of other rows");
+        return damaged_graph("is of other rows");
     std::error_code failed;
     const auto size = std::filesystem::file_size(path, failed);
-    if (failed || size != header_bytes + get<std::uint64_t>(header, 32)) return damaged("is of another length");
+    if (failed || size != header_bytes + get<std::uint64_t>(header, 32)) return damaged_graph("is of another length");
     std::string links(size - header_bytes, '\0');
-    if (!file.read_at(header_bytes, std::as_writable_bytes(std::span(links)))) return damaged("is too short");
-    if (get<std::uint32_t>(header, 44) != crc(links)) return damaged("fails its checksum");
-    if (!graph.restore(links, slots)) return damaged("has links that cannot be");
+    if (!file.read_at(header_bytes, std::as_writable_bytes(std::span(links)))) return damaged_graph("is too short");
+    if (get<std::uint32_t>(header, 44) != crc(links)) return damaged_graph("fails its checksum");
+    if (!graph.restore(links, slots)) return damaged_graph("has links that cannot be");
     return Done{};
 }
 

@@ -1,5 +1,7 @@
 #include "vector_records.h"
 
+#include "events/bytes.h"
+
 #include <annal/limits.h>
 
 namespace annal {
@@ -64,7 +66,7 @@ constexpr std::uint64_t any_32 = ~std::uint32_t{0};
 std::string memory_key(std::string_view project, MemoryId id) {
     std::string key("m");
     key.append(project).push_back('\0');
-    return key.append(reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size());
+    return key.append(as_text(id.bytes));
 }
 
 std::string encode(const VectorMemory& memory) {

@@ -18,7 +18,7 @@ namespace {
 constexpr std::string_view magic = "ANNLROWS";
 constexpr std::uint32_t format = 1;
 
-Error damaged(std::string_view what) {
+Error damaged_rows(std::string_view what) {
     return {ErrorCode::data_loss, "the vector rows " + std::string(what), {}};
 }
 
@@ -73,14 +73,14 @@ Result<std::unique_ptr<VectorRows>> VectorRows::create(const std::filesystem::pa
 Result<std::unique_ptr<VectorRows>> VectorRows::open(const std::filesystem::path& path, std::string_view model,
                                                      std::size_t dimension, std::size_t count) {
     const VectorFile file(path, O_RDWR);
-    if (!file.is_open()) return errno == ENOENT ? damaged("are gone") : VectorFile::error("opening", errno);
+    if (!file.is_open()) return errno == ENOENT ? damaged_rows("are gone") : VectorFile::error("opening", errno);
     const auto expected = make_header(model, dimension);
     Header header{};
-    if (!file.read_at(0, header) || header != expected) return damaged("begin with another header");
+    if (!file.read_at(0, header) || header != expected) return damaged_rows("begin with another header");
     struct stat status {};
     if (::fstat(file.descriptor(), &status) != 0) return VectorFile::error("opening", errno);
     const auto bytes = header_bytes + count * row_bytes(dimension);
-    if (static_cast<std::size_t>(status.st_size) < bytes) return damaged("are shorter than their count");
+    if (static_cast<std::size_t>(status.st_size) < bytes) return damaged_rows("are shorter than their count");
     if (static_cast<std::size_t>(status.st_size) > bytes &&
         ::ftruncate(file.descriptor(), static_cast<off_t>(bytes)) != 0)
         return VectorFile::error("cutting", errno);

@@ -15,12 +15,12 @@ struct Term : QueryTerm {
     double idf = 0;
 };
 
-struct Candidate {
+struct SlotScore {
     std::uint32_t slot = 0;
     double score = 0;
 };
 
-bool better(const Candidate& a, const Candidate& b) {
+bool better(const SlotScore& a, const SlotScore& b) {
     return a.score > b.score || (a.score == b.score && a.slot < b.slot);  // Slots ascend with age.
 }
 
@@ -117,7 +117,7 @@ class Ranking {
             all.push_back(&term);
             if (!is_common(table_.statistics().memories, term.memories)) rare.push_back(&term);
         }
-        auto best = rare.empty() ? std::vector<Candidate>{} : best_by_own_terms(rare, wanted);
+        auto best = rare.empty() ? std::vector<SlotScore>{} : best_by_own_terms(rare, wanted);
         if (best.size() < wanted && rare.size() < all.size()) best = best_by_own_terms(all, wanted);
 
         std::set<std::uint32_t> slots;
@@ -133,11 +133,11 @@ class Ranking {
     }
 
     // Adds the terms up window by window, so that the sums stay in the cache.
-    std::vector<Candidate> best_by_own_terms(const std::vector<const Term*>& terms, std::size_t count) const {
+    std::vector<SlotScore> best_by_own_terms(const std::vector<const Term*>& terms, std::size_t count) const {
         constexpr std::uint32_t window = 8192;
         std::vector<double> sums(window, 0.0);
         std::vector<std::size_t> at(terms.size(), 0);
-        std::vector<Candidate> best;  // A heap, the worst in front.
+        std::vector<SlotScore> best;  // A heap, the worst in front.
         for (std::uint32_t begin = 0; begin < table_.size(); begin += window) {
             const auto end = begin + std::min(window, table_.size() - begin);
             bool any = false;
@@ -151,7 +151,7 @@ class Ranking {
             }
             if (!any) continue;
             for (auto slot = begin; slot < end; ++slot) {
-                const Candidate candidate{slot, std::exchange(sums[slot - begin], 0.0)};
+                const SlotScore candidate{slot, std::exchange(sums[slot - begin], 0.0)};
                 if (candidate.score == 0) continue;
                 if (best.size() == count && !better(candidate, best.front())) continue;
                 if (!passes(slot)) continue;

@@ -312,7 +312,7 @@ Examples:
     });
 }
 
-std::string describe(const EvalReport& report) {
+std::string describe_eval(const EvalReport& report) {
     const auto row = [](const std::string& name, const EvalFigures& of) -> std::vector<std::string> {
         return {name, std::to_string(of.questions), number_text(of.recall_at_10, 3), number_text(of.recall_at_5, 3),
                 number_text(of.mrr, 3)};
@@ -377,7 +377,7 @@ Examples:
             const auto report = evaluate(**engine, *conversations, options);
             if (!report) return report.error();
             progress.clear();
-            auto ok = context.json ? Context::print(annal::to_json(*report)) : Context::write(describe(*report));
+            auto ok = context.json ? Context::print(annal::to_json(*report)) : Context::write(describe_eval(*report));
             if (!ok) return ok.error();
             return 0;
         };

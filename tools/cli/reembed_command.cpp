@@ -33,7 +33,7 @@ struct Flags {
     std::uint64_t seed = 1;
 };
 
-Error refuse(const std::string& flag, std::string message) {
+Error refuse_flag(const std::string& flag, std::string message) {
     return {ErrorCode::invalid_argument, flag + ": " + std::move(message), {{"field", flag}}};
 }
 
@@ -113,12 +113,12 @@ Result<int> begin(const Context& context, const Flags& flags, StoreEmbedders rem
 Result<std::string> other_model(const Flags& flags, const StoreEmbedders& remembered, const std::string& flag) {
     if (!flags.model.empty()) {
         if (remembered.find(flags.model) == nullptr) return no_such_model("--model", flags.model);
-        if (flags.model == remembered.active) return refuse("--model", "it is the active one already");
+        if (flags.model == remembered.active) return refuse_flag("--model", "it is the active one already");
         return flags.model;
     }
     if (remembered.all.size() < 2)
-        return refuse(flag, "the store has no other model; `annal reembed --to SPEC` begins one");
-    if (remembered.all.size() > 2) return refuse(flag, "the store has more than two models: --model says which");
+        return refuse_flag(flag, "the store has no other model; `annal reembed --to SPEC` begins one");
+    if (remembered.all.size() > 2) return refuse_flag(flag, "the store has more than two models: --model says which");
     return remembered.all[0].model == remembered.active ? remembered.all[1].model : remembered.all[0].model;
 }
 
@@ -136,7 +136,7 @@ Result<int> switch_to(const Context& context, const std::string& model, bool onl
 
 Result<int> drop(const Context& context, const std::string& model, StoreEmbedders remembered) {
     if (model == remembered.active && remembered.all.size() > 1)
-        return refuse("--drop", "it is the active one: `annal reembed --switch` to another first");
+        return refuse_flag("--drop", "it is the active one: `annal reembed --switch` to another first");
     const auto gone = std::erase_if(remembered.all, [&](const auto& config) { return config.model == model; });
     if (remembered.active == model) remembered.active.clear();
     if (remembered.former == model) remembered.former.clear();
@@ -180,7 +180,7 @@ Result<std::vector<std::string>> read_queries(const std::string& file) {
         if (line.ends_with('\r')) line.pop_back();
         if (line.find_first_not_of(" \t") != std::string::npos) queries.push_back(as_query(line));
     }
-    if (queries.empty()) return refuse("--queries", "the file has no query: it takes one a line");
+    if (queries.empty()) return refuse_flag("--queries", "the file has no query: it takes one a line");
     return queries;
 }
 
@@ -301,10 +301,11 @@ Result<int> compare(const Context& context, const Flags& flags, const StoreEmbed
 Result<int> run(const Context& context, const Flags& flags) {
     const auto wanted = int(!flags.to.empty()) + int(flags.fill) + int(flags.compare) + int(flags.switches) +
                         int(flags.back) + int(!flags.drop.empty());
-    if (wanted > 1) return refuse("reembed", "one of --to, --fill, --compare, --switch, --back and --drop at a time");
-    if (!context.embedder.spec.empty()) return refuse("--embedder", "reembed takes --to for it");
+    if (wanted > 1)
+        return refuse_flag("reembed", "one of --to, --fill, --compare, --switch, --back and --drop at a time");
+    if (!context.embedder.spec.empty()) return refuse_flag("--embedder", "reembed takes --to for it");
     if (context.embedder.says_more() && flags.to.empty())
-        return refuse("--embedder", "what is said of its key and dimension is of no embedder: name it by --to");
+        return refuse_flag("--embedder", "what is said of its key and dimension is of no embedder: name it by --to");
     auto remembered = load_embedders(context.store);
     if (!remembered) return remembered.error();
     if (!flags.to.empty()) return begin(context, flags, std::move(*remembered));
@@ -316,7 +317,7 @@ Result<int> run(const Context& context, const Flags& flags) {
         return switch_to(context, *other, true, std::move(*remembered));
     }
     if (flags.back) {
-        if (remembered->former.empty()) return refuse("--back", "no other model was active before");
+        if (remembered->former.empty()) return refuse_flag("--back", "no other model was active before");
         const auto former = remembered->former;
         return switch_to(context, former, false, std::move(*remembered));
     }

@@ -184,7 +184,7 @@ void add_list(CLI::App& sync, Context& context) {
     });
 }
 
-void add_status(CLI::App& sync, Context& context) {
+void add_sync_status(CLI::App& sync, Context& context) {
     auto* command = sync.add_subcommand("status", "Ask every sink where it is, and show how far behind the log");
     command->footer(
         R"(Nothing is taken over or written. Exits with 0 if every sink that is not paused could say, and is of this log.
@@ -490,7 +490,7 @@ Example:
     });
 }
 
-std::string describe(const std::string& name, const SinkComparison& found) {
+std::string describe_comparison(const std::string& name, const SinkComparison& found) {
     std::string text = name + ": " + (found.equal() ? "equal to the log" : "NOT equal to the log") + " as of event " +
                        std::to_string(found.position.seq.value) + ": " + std::to_string(found.memories) +
                        " memories, " + std::to_string(found.records) + " records, " +
@@ -502,7 +502,7 @@ std::string describe(const std::string& name, const SinkComparison& found) {
     return text + '\n';
 }
 
-void add_verify(CLI::App& sync, Context& context) {
+void add_sync_verify(CLI::App& sync, Context& context) {
     auto* command =
         sync.add_subcommand("verify", "Compare every record of a sink with the log, as of where the sink is");
     auto names = std::make_shared<std::vector<std::string>>();
@@ -536,7 +536,7 @@ Examples:
                 if (found) {
                     equal = equal && found->equal();
                     one.update(annal::to_json(*found));
-                    text += describe(config.name, *found);
+                    text += describe_comparison(config.name, *found);
                 } else {
                     if (!first) first = found.error();
                     one["error"] = annal::to_json(found.error())["error"];
@@ -563,11 +563,11 @@ void add_sync_commands(CLI::App& app, Context& context) {
   annal sync COMMAND --help            shows more of them)");
     add_add(*sync, context);
     add_list(*sync, context);
-    add_status(*sync, context);
+    add_sync_status(*sync, context);
     add_run(*sync, context);
     add_pause_and_resume(*sync, context);
     add_resync(*sync, context);
-    add_verify(*sync, context);
+    add_sync_verify(*sync, context);
     add_remove(*sync, context);
 }
 

@@ -3,6 +3,7 @@
 #include "adapters/json.h"
 #include "adapters/sink_batch.h"
 #include "adapters/sink_record.h"
+#include "events/bytes.h"
 
 #include "engine/uuid.h"
 #include "events/base64.h"
@@ -67,8 +68,7 @@ std::string text_of(const Place& place, const Mark& mark) {
         json["position"] = {{"store_id", mark.position->store_id},
                             {"epoch", mark.position->epoch},
                             {"seq", mark.position->seq.value},
-                            {"hash", to_base64({reinterpret_cast<const char*>(mark.position->hash.data()),
-                                                mark.position->hash.size()})}};
+                            {"hash", to_base64(as_text(mark.position->hash))}};
     return to_text(json);
 }
 

@@ -1,5 +1,6 @@
 #include "embedding_cache.h"
 
+#include "events/bytes.h"
 #include "events/event_log_hash.h"
 
 #include <utility>
@@ -9,7 +10,7 @@ namespace {
 
 std::string key_of(std::string_view model, std::string_view text) {
     const Hash hash = sha256(text);
-    std::string key(reinterpret_cast<const char*>(hash.data()), hash.size());
+    std::string key(as_text(hash));
     return key += model;
 }
 

@@ -1,6 +1,7 @@
 #include "file_sink.h"
 
 #include "file_sink_state.h"
+#include "sync_json.h"
 
 #include "adapters/sink_batch.h"
 #include "adapters/sink_record.h"
@@ -104,7 +105,7 @@ class FileSink final : public Sink {
                                 record.memory.created_seq, record.memory.scope.user}});
             add(line);
         }
-        for (const auto& letter : batch.dead_letters) add(to_text({{"dead_letter", to_json(letter)}}));
+        for (const auto& letter : batch.dead_letters) add(to_text({{"dead_letter", letter_json(letter)}}));
         auto last = to_text({{"batch", {{"from", batch.from.seq.value}, {"to", to_json(batch.to)}}}});
         last.pop_back();
         text += last;
@@ -254,7 +255,7 @@ class FileSink final : public Sink {
                   {"bytes", state.header.bytes},
                   {"crc32c", hex_of(state.header.crc)},
                   {"dead_letters", Json::array()}};
-        for (const auto& [key, letter] : state.letters) json["dead_letters"].push_back(to_json(letter));
+        for (const auto& [key, letter] : state.letters) json["dead_letters"].push_back(letter_json(letter));
         const auto draft = directory() / "sink.json.draft";
         const auto file = open_file(draft, O_WRONLY | O_CREAT | O_TRUNC, "writing sink.json");
         if (!file) return file.error();

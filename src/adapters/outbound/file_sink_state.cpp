@@ -241,13 +241,7 @@ std::string hex_of(std::uint32_t crc) {
     return to_hex(bytes);
 }
 
-Json to_json(const SinkPosition& position) {
-    return {{"store_id", position.store_id},
-            {"epoch", position.epoch},
-            {"seq", position.seq.value},
-            {"hash", to_hex(position.hash)}};
-}
-Json to_json(const DeadLetter& letter) {
+Json letter_json(const DeadLetter& letter) {
     return {{"project", letter.project},
             {"kind", to_string(letter.kind)},
             {"memory_id", to_string(letter.memory_id)},

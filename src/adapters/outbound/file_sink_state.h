@@ -78,7 +78,6 @@ Result<State> read_header(const std::filesystem::path& directory);  // sink.json
 Result<State> load(const std::filesystem::path& directory);
 
 std::string hex_of(std::uint32_t crc);
-Json to_json(const SinkPosition& position);
-Json to_json(const DeadLetter& letter);
+Json letter_json(const DeadLetter& letter);
 
 }  // namespace annal::file_sink

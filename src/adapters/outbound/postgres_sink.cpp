@@ -1,5 +1,6 @@
 #include "postgres_sink.h"
 
+#include "events/bytes.h"
 #include "events/event_log_hash.h"
 #include "events/hex.h"
 #include "postgres_connection.h"
@@ -21,10 +22,6 @@ namespace annal {
 namespace {
 
 constexpr std::size_t walk_rows = 256;  // Of one kind, fetched together.
-
-std::string_view bytes_of(const std::array<std::uint8_t, 32>& hash) {
-    return {reinterpret_cast<const char*>(hash.data()), hash.size()};
-}
 
 std::int64_t number(Seq seq) {
     return static_cast<std::int64_t>(seq.value);
@@ -277,12 +274,12 @@ class PostgresSink final : public Sink {
         take.params.text(batch.to.store_id)
             .int64(static_cast<std::int64_t>(batch.to.epoch))
             .int64(number(batch.to.seq))
-            .text(bytes_of(batch.to.hash))
+            .text(as_text(batch.to.hash))
             .int64(fence_)
             .text(batch.from.store_id)
             .int64(static_cast<std::int64_t>(batch.from.epoch))
             .int64(number(batch.from.seq))
-            .text(bytes_of(batch.from.hash))
+            .text(as_text(batch.from.hash))
             .text(Analyzer::description());
         return take;
     }

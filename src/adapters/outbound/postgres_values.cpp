@@ -1,5 +1,7 @@
 #include "postgres_values.h"
 
+#include "events/bytes.h"
+
 #include <libpq-fe.h>
 
 #include <algorithm>
@@ -107,7 +109,7 @@ PostgresParams& PostgresParams::time(const std::optional<Timestamp>& value) {
     return value ? time(*value) : null();
 }
 PostgresParams& PostgresParams::uuid(const std::array<std::uint8_t, 16>& value) {
-    return text({reinterpret_cast<const char*>(value.data()), value.size()});
+    return text(as_text(value));
 }
 void PostgresParams::array_head(std::size_t count, std::uint32_t element_oid) {
     put_big_endian(bytes_, std::uint32_t{count == 0 ? 0u : 1u});  // Dimensions
@@ -132,7 +134,7 @@ PostgresParams& PostgresParams::uuids(std::span<const MemoryId> values) {
     array_head(values.size(), uuid_oid);
     for (const auto& value : values) {
         put_big_endian(bytes_, std::uint32_t{16});
-        bytes_.append(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
+        bytes_.append(as_text(value.bytes));
     }
     end(at);
     return *this;

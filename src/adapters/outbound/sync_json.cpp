@@ -7,7 +7,6 @@
 #include <type_traits>
 
 namespace annal {
-namespace {
 
 Json to_json(const SinkPosition& position) {
     return {{"store_id", position.store_id},
@@ -15,8 +14,6 @@ Json to_json(const SinkPosition& position) {
             {"seq", position.seq.value},
             {"hash", to_hex(position.hash)}};
 }
-
-}  // namespace
 
 Json to_json(const SyncCounters& counters) {
     return {{"batches", counters.batches},       {"records", counters.records},

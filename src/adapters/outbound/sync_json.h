@@ -6,6 +6,7 @@
 
 namespace annal {
 
+Json to_json(const SinkPosition& position);
 Json to_json(const SyncCounters& counters);
 SyncCounters sync_counters_from_json(const Json& json);  // What is not there, or no number, is 0.
 Json to_json(const SyncStatus& status);
