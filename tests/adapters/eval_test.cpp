@@ -16,7 +16,7 @@ using Catch::Approx;
 
 namespace {
 
-std::vector<LocomoConversation> sample() {
+std::vector<LocomoConversation> sample_conversations() {
     std::istringstream in(annal::testing::locomo_sample);
     auto conversations = read_locomo(in);
     REQUIRE(conversations);
@@ -27,7 +27,7 @@ std::vector<LocomoConversation> sample() {
 
 TEST_CASE("recall is the share of a question's evidence among the first hits", "[adapters][eval]") {
     FakeEngine engine;
-    const auto report = evaluate(engine, sample(), {.mode = SearchMode::text, .progress = {}});
+    const auto report = evaluate(engine, sample_conversations(), {.mode = SearchMode::text, .progress = {}});
     REQUIRE(report);
     // Found wholly; found wholly ("harbour" is in both turns, "oil" in the first); not found. The one without evidence
     // is skipped.
@@ -42,7 +42,7 @@ TEST_CASE("recall is the share of a question's evidence among the first hits", "
 
 TEST_CASE("adversarial questions are told apart and not part of the overall figures", "[adapters][eval]") {
     FakeEngine engine;
-    const auto report = evaluate(engine, sample(), {.progress = {}});
+    const auto report = evaluate(engine, sample_conversations(), {.progress = {}});
     REQUIRE(report);
     CHECK(report->by_category.at(5).questions == 1);
     CHECK(report->by_category.at(5).recall_at_10 == 0);
@@ -51,7 +51,7 @@ TEST_CASE("adversarial questions are told apart and not part of the overall figu
 
 TEST_CASE("in one project, each conversation is searched alone", "[adapters][eval]") {
     FakeEngine engine;
-    const auto report = evaluate(engine, sample(), {.together = true, .progress = {}});
+    const auto report = evaluate(engine, sample_conversations(), {.together = true, .progress = {}});
     REQUIRE(report);
     for (const auto& memory : engine.memories) CHECK(memory.scope.project == "locomo");
     // Both conversations have a D1:2 and a greyhound: the other one's hit may not count, nor take a place.
@@ -61,7 +61,7 @@ TEST_CASE("in one project, each conversation is searched alone", "[adapters][eva
 
 TEST_CASE("the report has the design's shape", "[adapters][eval]") {
     FakeEngine engine;
-    const auto report = evaluate(engine, sample(), {.mode = SearchMode::text, .progress = {}});
+    const auto report = evaluate(engine, sample_conversations(), {.mode = SearchMode::text, .progress = {}});
     REQUIRE(report);
     const Json json = to_json(*report);
     CHECK(json["questions"] == 3);

@@ -10,7 +10,7 @@ using namespace annal;
 
 namespace {
 
-Result<std::vector<LocomoConversation>> read(const std::string& text) {
+Result<std::vector<LocomoConversation>> parsed(const std::string& text) {
     std::istringstream in(text);
     return read_locomo(in);
 }
@@ -33,7 +33,7 @@ TEST_CASE("a LoCoMo time is read as UTC", "[adapters][locomo]") {
 }
 
 TEST_CASE("a turn becomes a memory with its speaker, message, session and time", "[adapters][locomo]") {
-    const auto conversations = read(annal::testing::locomo_sample);
+    const auto conversations = parsed(annal::testing::locomo_sample);
     REQUIRE(conversations);
     REQUIRE(conversations->size() == 2);
     const auto memories = memories_of(conversations->front(), "talks");
@@ -53,7 +53,7 @@ TEST_CASE("a turn becomes a memory with its speaker, message, session and time",
 }
 
 TEST_CASE("evidence keeps the turns that there are, each once", "[adapters][locomo]") {
-    const auto conversations = read(annal::testing::locomo_sample);
+    const auto conversations = parsed(annal::testing::locomo_sample);
     REQUIRE(conversations);
     const auto& questions = conversations->front().questions;
     REQUIRE(questions.size() == 4);
@@ -65,7 +65,7 @@ TEST_CASE("evidence keeps the turns that there are, each once", "[adapters][loco
 
 TEST_CASE("a file of another shape is refused with the place named", "[adapters][locomo]") {
     const auto refused = [](const std::string& text) {
-        const auto result = read(text);
+        const auto result = parsed(text);
         REQUIRE_FALSE(result);
         CHECK(result.error().code == ErrorCode::invalid_argument);
         return result.error().message;
@@ -82,5 +82,5 @@ TEST_CASE("a file of another shape is refused with the place named", "[adapters]
               .find("dia_id") != std::string::npos);
     CHECK(refused(R"([{"sample_id":"a","conversation":{},"qa":[{"question":"x"}]}])").find("category") !=
           std::string::npos);
-    CHECK(read("[]"));
+    CHECK(parsed("[]"));
 }

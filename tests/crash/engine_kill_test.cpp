@@ -11,7 +11,7 @@ using namespace annal::testing;
 
 namespace {
 
-constexpr int kills_default = 30;
+constexpr int engine_kills_default = 30;
 
 }  // namespace
 
@@ -25,7 +25,7 @@ TEST_CASE("kill -9 of an engine under load takes nothing it answered, and every 
     Oracle oracle(workload, 4);
     LifeOptions options{.program = ANNAL_ENGINE_CHILD, .store = dir.path() / "store"};
     std::uint64_t acknowledged = 0;
-    for (int kill = 0; kill < trials(kills_default); ++kill) {
+    for (int kill = 0; kill < trials(engine_kills_default); ++kill) {
         options.from_open = kill % 4 != 3;  // Else some are killed while they recover.
         options.length = std::chrono::milliseconds(random() % 500);
         acknowledged += live(options, workload, oracle, random).acknowledged;

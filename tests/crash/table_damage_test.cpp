@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int trials_default = 40;
+constexpr int table_trials_default = 40;
 constexpr std::uint64_t steps = 200;
 
 }  // namespace
@@ -32,7 +32,7 @@ TEST_CASE("a flipped bit in any table of a log is refused or found, and ends no 
         for (std::uint64_t step = part * steps; step < (part + 1) * steps; ++step)
             REQUIRE(workload.write(**engine, {0, step}));
     }
-    for (int trial = 0; trial < trials(trials_default); ++trial) {
+    for (int trial = 0; trial < trials(table_trials_default); ++trial) {
         fs::remove_all(damaged);
         fs::create_directories(damaged);
         fs::copy(whole / "log", damaged / "log");

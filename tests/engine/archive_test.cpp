@@ -2,6 +2,7 @@
 // archive is read without its store.
 #include "adapters/events_file.h"
 #include "support/keystore_fixture.h"
+#include "support/scopes.h"
 #include "test_engine.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -13,8 +14,6 @@ namespace annal::testing {
 namespace {
 
 namespace fs = std::filesystem;
-
-const Scope shop{.project = "shop", .agent = {}, .user = {}, .session = {}};
 
 // 700 events, of which those up to `archived` are in an archive.
 struct ArchivedStore {

@@ -4,6 +4,7 @@
 
 #include "adapters/json.h"
 #include "events/event_log.h"
+#include "support/scopes.h"
 #include "support/seed.h"
 
 #include <nlohmann/json.hpp>
@@ -13,8 +14,6 @@ using namespace annal::testing;
 using namespace std::chrono_literals;
 
 namespace {
-
-const Scope shop{.project = "shop", .agent = {}, .user = {}, .session = {}};
 
 struct Logged {
     MemoryEvent event;

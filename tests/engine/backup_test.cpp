@@ -1,4 +1,5 @@
 // A store restored to an older point: what was of the time after it is gone from every answer.
+#include "support/scopes.h"
 #include "test_engine.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -7,8 +8,6 @@ namespace annal::testing {
 namespace {
 
 namespace fs = std::filesystem;
-
-const Scope shop{.project = "shop", .agent = {}, .user = {}, .session = {}};
 
 TEST_CASE("views that saw what a restore took back are made anew", "[engine][backup]") {
     TestEngine engine;

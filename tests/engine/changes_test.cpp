@@ -6,6 +6,7 @@
 #include "adapters/sink_record.h"
 #include "events/event_log.h"
 #include "projections/memory_state.h"
+#include "support/scopes.h"
 #include "support/seed.h"
 
 #include <annal/changes.h>
@@ -17,8 +18,6 @@ using namespace annal::testing;
 using namespace std::chrono_literals;
 
 namespace {
-
-const Scope shop{.project = "shop", .agent = {}, .user = {}, .session = {}};
 
 // Who follows: memories with their vectors, as text, so that a difference can be read.
 struct Copy {

@@ -1,3 +1,4 @@
+#include "support/scopes.h"
 #include "test_engine.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -7,9 +8,6 @@
 
 namespace annal::testing {
 namespace {
-
-const Scope shop{.project = "shop", .agent = {}, .user = {}, .session = {}};
-const Scope shop_qa{.project = "shop", .agent = "qa", .user = {}, .session = {}};
 
 TEST_CASE("a memory is found as soon as its receipt says", "[engine]") {
     TestEngine engine;

@@ -2,6 +2,7 @@
 #include "adapters/jsonl.h"
 #include "projections/view_store.h"
 #include "sealed_store.h"
+#include "support/scopes.h"
 
 #include <catch2/generators/catch_generators.hpp>
 
@@ -14,8 +15,6 @@ using namespace annal;
 using namespace annal::testing;
 
 namespace {
-
-const Scope shop{"shop", "qa", "", ""}, ann{"shop", "qa", "ann", "s1"}, bob{"shop", "qa", "bob", ""};
 
 constexpr std::string_view mark = "xqzk";  // Begins every secret, and nothing else.
 
@@ -94,7 +93,7 @@ TEST_CASE("after an erasure no file holds one of a thousand secrets, and no answ
     const auto of_bob = store.note(bob, "bob likes tea");
     for (std::size_t first = 0; first < 1000; first += 10) {
         of_ann.push_back(*store->record(plant(ann, first)));
-        store.note(shop, "the shop sells tea number " + std::to_string(first));
+        store.note(shop_qa, "the shop sells tea number " + std::to_string(first));
         ReviseRequest revise;
         revise.target = target({.project = "shop"}, of_ann.back().memory_id);
         revise.content = "now likes " + secret(first + 9);
@@ -229,7 +228,7 @@ TEST_CASE("an erased content is refused of its user and of nobody, however it is
     revise.target = target(ann, revised.memory_id);
     revise.content = "ann likes cocoa";
     REQUIRE(store->revise(revise));
-    const auto of_shop = store.note(shop, "the shop sells tea");
+    const auto of_shop = store.note(shop_qa, "the shop sells tea");
     REQUIRE(erase_ann(store));
     const auto refused = [&](const Scope& scope, const std::string& content) {
         const auto receipt = store->record({.scope = scope, .content = content});
@@ -239,7 +238,7 @@ TEST_CASE("an erased content is refused of its user and of nobody, however it is
         return true;
     };
     const auto head = store->head();
-    for (const auto& scope : {ann, shop, Scope{.project = "shop", .agent = "other", .user = "ann", .session = "s9"}})
+    for (const auto& scope : {ann, shop_qa, Scope{.project = "shop", .agent = "other", .user = "ann", .session = "s9"}})
         for (const auto* content : {"ann likes tea", "  ANN  likes\ttea ", "ann likes coffee", "ann likes cocoa"}) {
             INFO(scope.user << " " << content);
             CHECK(refused(scope, content));
@@ -249,7 +248,7 @@ TEST_CASE("an erased content is refused of its user and of nobody, however it is
     const auto batched = store->record_batch(batch);
     REQUIRE_FALSE(batched);
     CHECK(batched.error().details.at("index") == "1");
-    revise.target = target(shop, of_shop.memory_id);
+    revise.target = target(shop_qa, of_shop.memory_id);
     revise.content = "Ann likes tea";
     CHECK(code_of(store->revise(revise)) == ErrorCode::permission_denied);
     CHECK(store->head() == head);
@@ -262,7 +261,7 @@ TEST_CASE("an erased content is refused of its user and of nobody, however it is
     CHECK(refused(ann, "ann likes tea"));
     // Who cannot tell takes nothing.
     store.open("");
-    CHECK(code_of(store->record({.scope = shop, .content = "anything"})) == ErrorCode::permission_denied);
+    CHECK(code_of(store->record({.scope = shop_qa, .content = "anything"})) == ErrorCode::permission_denied);
 }
 
 TEST_CASE("what is forgotten for good stays so, with and without a root key", "[engine][erasure]") {
@@ -271,37 +270,37 @@ TEST_CASE("what is forgotten for good stays so, with and without a root key", "[
         TestEngine plain;
         SealedStore locked;
         Engine& store = sealed ? *locked.get() : *plain;
-        const auto id = store.record({.scope = shop, .content = "water is dry"})->memory_id;
+        const auto id = store.record({.scope = shop_qa, .content = "water is dry"})->memory_id;
         ReviseRequest revise;
-        revise.target = target(shop, id);
+        revise.target = target(shop_qa, id);
         revise.content = "water is wet";
         REQUIRE(store.revise(revise));
         revise.content = "water is dry, they say";
         REQUIRE(store.revise(revise));
-        REQUIRE(store.forget(target(shop, id, "never true"), true));
+        REQUIRE(store.forget(target(shop_qa, id, "never true"), true));
         for (const auto* content : {"water is dry", "water is wet", "Water is DRY, they say"}) {
-            const auto receipt = store.record({.scope = shop, .content = content});
+            const auto receipt = store.record({.scope = shop_qa, .content = content});
             REQUIRE_FALSE(receipt);
             CHECK(receipt.error().code == ErrorCode::permission_denied);
             CHECK(receipt.error().details.at("reason") == "forgotten_for_good");
         }
-        CHECK(code_of(store.restore(target(shop, id))) == ErrorCode::permission_denied);
-        CHECK(code_of(store.revert(target(shop, id), Version{1})) == ErrorCode::permission_denied);
+        CHECK(code_of(store.restore(target(shop_qa, id))) == ErrorCode::permission_denied);
+        CHECK(code_of(store.revert(target(shop_qa, id), Version{1})) == ErrorCode::permission_denied);
         CHECK(store.record({.scope = bob, .content = "water is dry"}));
 
-        const auto soft = store.record({.scope = shop, .content = "rain falls up"})->memory_id;
-        REQUIRE(store.forget(target(shop, soft, "wrong")));
-        CHECK(store.record({.scope = shop, .content = "rain falls up"}));
-        CHECK(store.restore(target(shop, soft)));
+        const auto soft = store.record({.scope = shop_qa, .content = "rain falls up"})->memory_id;
+        REQUIRE(store.forget(target(shop_qa, soft, "wrong")));
+        CHECK(store.record({.scope = shop_qa, .content = "rain falls up"}));
+        CHECK(store.restore(target(shop_qa, soft)));
     }
 }
 
 TEST_CASE("forgotten for good before sealing was on, a content is refused after it", "[engine][erasure]") {
     SealedStore store(SealedStore::Unsealed{});
-    const auto id = store.note(shop, "water is dry").memory_id;
-    REQUIRE(store->forget(target(shop, id, "never true"), true));
+    const auto id = store.note(shop_qa, "water is dry").memory_id;
+    REQUIRE(store->forget(target(shop_qa, id, "never true"), true));
     store.open(key_r);
-    CHECK(code_of(store->record({.scope = shop, .content = "water is dry"})) == ErrorCode::permission_denied);
+    CHECK(code_of(store->record({.scope = shop_qa, .content = "water is dry"})) == ErrorCode::permission_denied);
 }
 
 TEST_CASE("what was stored before sealing was on is gone from every answer, and reported", "[engine][erasure]") {

@@ -1,4 +1,5 @@
 // A rebuild is answered through: by lists, reads and searches of every mode, while others write.
+#include "support/scopes.h"
 #include "support/seed.h"
 #include "test_engine.h"
 
@@ -10,8 +11,6 @@
 
 namespace annal::testing {
 namespace {
-
-const Scope shop{.project = "shop", .agent = {}, .user = {}, .session = {}};
 
 TEST_CASE("reads during rebuilds never fail, and never miss a memory", "[engine][rebuild]") {
     TestEngine engine;

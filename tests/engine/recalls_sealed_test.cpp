@@ -1,6 +1,7 @@
 // What a run asked of a user's memories is sealed as they are: without the key nobody reads it, and it goes with them.
 #include "projections/view_store.h"
 #include "sealed_store.h"
+#include "support/scopes.h"
 #include "test_engine.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -12,8 +13,6 @@ using namespace annal;
 using namespace annal::testing;
 
 namespace {
-
-const Scope shop{"shop", "", "", ""}, ann{"shop", "qa", "ann", "s1"}, bob{"shop", "qa", "bob", ""};
 
 SearchAnswer search_for_run(SealedStore& store, const Scope& scope, std::string text, std::string run_id) {
     SearchRequest request{.scope = scope, .text = std::move(text), .mode = SearchMode::text};

@@ -1,4 +1,5 @@
 // What agents were given: put down with a search or by the host, told again by memory and by run, and explained.
+#include "support/scopes.h"
 #include "support/seed.h"
 #include "test_engine.h"
 
@@ -18,10 +19,6 @@ using namespace annal::testing;
 using namespace std::chrono_literals;
 
 namespace {
-
-const Scope shop{.project = "shop", .agent = {}, .user = {}, .session = {}};
-const Scope qa{.project = "shop", .agent = "qa", .user = {}, .session = {}};
-const Scope ann{.project = "shop", .agent = "qa", .user = "ann", .session = "s1"};
 
 SearchAnswer search_for_run(TestEngine& engine, const Scope& scope, std::string text, std::string run_id,
                             std::size_t limit = 10) {
@@ -70,21 +67,21 @@ Receipt revise(TestEngine& engine, MemoryId id, std::string content, ExpectedVer
 
 TEST_CASE("a search for a run puts down what it gave, and nothing else does", "[engine][recalls]") {
     TestEngine engine;
-    const auto first = engine.note(qa, "checkout needs a 2 s wait");
-    const auto second = engine.note(qa, "checkout is flaky on Mondays");
-    engine.note(qa, "refunds take five days");
+    const auto first = engine.note(shop_qa, "checkout needs a 2 s wait");
+    const auto second = engine.note(shop_qa, "checkout is flaky on Mondays");
+    engine.note(shop_qa, "refunds take five days");
     const auto head = engine->head();
-    const auto plain = engine.search({.scope = qa, .text = "checkout", .mode = SearchMode::text});
+    const auto plain = engine.search({.scope = shop_qa, .text = "checkout", .mode = SearchMode::text});
     CHECK(plain.recalled_seq == Seq{0});
     CHECK(engine->head() == head);
-    const auto none = search_for_run(engine, qa, "unheard", "run-1");
+    const auto none = search_for_run(engine, shop_qa, "unheard", "run-1");
     CHECK(none.hits.empty());
     CHECK(none.recalled_seq == Seq{0});
     CHECK(none.degraded.empty());
     CHECK(engine->head() == head);
 
     engine.clock().advance(1'000'000);
-    const auto answer = search_for_run(engine, qa, "checkout", "run-1");
+    const auto answer = search_for_run(engine, shop_qa, "checkout", "run-1");
     REQUIRE(answer.hits.size() == 2);
     CHECK(answer.degraded.empty());
     CHECK(answer.recalled_seq == Seq{head.value + 2});
@@ -93,12 +90,12 @@ TEST_CASE("a search for a run puts down what it gave, and nothing else does", "[
     CHECK(to_text(to_json(plain)).find("recalled_seq") == std::string::npos);
     for (std::size_t i = 0; i < 2; ++i) {
         const auto& hit = answer.hits[i];
-        const auto recalls = recalls_of(engine, qa, hit.memory.id).recalls;
+        const auto recalls = recalls_of(engine, shop_qa, hit.memory.id).recalls;
         REQUIRE(recalls.size() == 1);
         const auto& recall = recalls.front();
         CHECK(recall.seq == Seq{head.value + 1 + i});
         CHECK(recall.recorded_at >= engine.clock().now());
-        CHECK(recall.scope == qa);
+        CHECK(recall.scope == shop_qa);
         CHECK(recall.payload == Payload::plain);
         CHECK(recall.memory_id == hit.memory.id);
         CHECK(recall.together == Seq{head.value + 1});
@@ -112,10 +109,10 @@ TEST_CASE("a search for a run puts down what it gave, and nothing else does", "[
         CHECK_FALSE(recall.by_vector);
     }
     // No stream but the run's has moved.
-    CHECK(engine->get(qa, first.memory_id, {.min_seq = engine->head()})->version == Version{1});
+    CHECK(engine->get(shop_qa, first.memory_id, {.min_seq = engine->head()})->version == Version{1});
     revise(engine, first.memory_id, "checkout needs a 3 s wait", ExpectedVersion::exactly(Version{1}));
-    CHECK(engine->history(qa, first.memory_id)->size() == 2);
-    CHECK(engine->history(qa, second.memory_id)->size() == 1);
+    CHECK(engine->history(shop_qa, first.memory_id)->size() == 2);
+    CHECK(engine->history(shop_qa, second.memory_id)->size() == 1);
     CHECK(engine->status()->counts == std::vector<std::pair<std::string, std::uint64_t>>{{"note", 3},
                                                                                          {"heuristic", 0},
                                                                                          {"outcome", 0},
@@ -125,7 +122,7 @@ TEST_CASE("a search for a run puts down what it gave, and nothing else does", "[
                                                                                          {"entity", 0},
                                                                                          {"relation", 0}});
     std::vector<std::string> changes;
-    REQUIRE(engine->diff({.scope = qa, .from = head, .to = engine->head()}, [&](const DiffEntry& entry) {
+    REQUIRE(engine->diff({.scope = shop_qa, .from = head, .to = engine->head()}, [&](const DiffEntry& entry) {
         changes.push_back(entry.memory.content);
         return true;
     }));
@@ -137,14 +134,14 @@ TEST_CASE("a run is explained by what it was given as it was, and what was known
     std::vector<MemoryId> ids;
     for (const char* text : {"checkout alpha", "checkout alpha beta", "checkout beta gamma delta",
                              "checkout of gamma delta and epsilon", "checkout and so many other words that it is last"})
-        ids.push_back(engine.note(qa, text).memory_id);
-    const auto found = search_for_run(engine, qa, "checkout", "run-1", 2);
+        ids.push_back(engine.note(shop_qa, text).memory_id);
+    const auto found = search_for_run(engine, shop_qa, "checkout", "run-1", 2);
     REQUIRE(found.hits.size() == 2);
     const auto all = engine.search(
-        {.scope = qa, .text = "checkout", .mode = SearchMode::text, .limit = 12, .as_of = AsOf(found.seq)});
+        {.scope = shop_qa, .text = "checkout", .mode = SearchMode::text, .limit = 12, .as_of = AsOf(found.seq)});
     REQUIRE(all.hits.size() == 5);
 
-    const auto same = explained(engine, qa, "run-1");
+    const auto same = explained(engine, shop_qa, "run-1");
     REQUIRE(same.contexts.size() == 1);
     CHECK_FALSE(same.next);
     CHECK(same.seq == engine->head());
@@ -153,15 +150,15 @@ TEST_CASE("a run is explained by what it was given as it was, and what was known
 
     // What becomes of them later changes nothing of that.
     revise(engine, found.hits[0].memory.id, "rewritten");
-    REQUIRE(engine->forget(target(qa, found.hits[1].memory.id)));
-    REQUIRE(engine->supersede(target(qa, all.hits[2].memory.id), ids[0]));
-    REQUIRE(engine->forget(target(qa, all.hits[3].memory.id)));
-    engine.note(qa, "checkout");  // It would be the best of all.
-    const auto answer = explained(engine, qa, "run-1");
+    REQUIRE(engine->forget(target(shop_qa, found.hits[1].memory.id)));
+    REQUIRE(engine->supersede(target(shop_qa, all.hits[2].memory.id), ids[0]));
+    REQUIRE(engine->forget(target(shop_qa, all.hits[3].memory.id)));
+    engine.note(shop_qa, "checkout");  // It would be the best of all.
+    const auto answer = explained(engine, shop_qa, "run-1");
     REQUIRE(answer.contexts.size() == 1);
     const auto& context = answer.contexts[0];
     CHECK(context.seq == Seq{6});
-    CHECK(context.scope == qa);
+    CHECK(context.scope == shop_qa);
     CHECK(context.actor == "qa");
     CHECK(context.query == "checkout");
     CHECK(context.mode == SearchMode::text);
@@ -183,7 +180,7 @@ TEST_CASE("a run is explained by what it was given as it was, and what was known
         CHECK(each.since == std::vector<SinceThen>{SinceThen::changed, SinceThen::forgotten, SinceThen::superseded,
                                                    SinceThen::forgotten, SinceThen::same}[i]);
     }
-    auto request = to_explain(engine, qa, "run-1");
+    auto request = to_explain(engine, shop_qa, "run-1");
     request.not_given_max = 1;
     CHECK(engine->explain(request)->contexts[0].not_given.size() == 1);
     request.not_given_max = 0;
@@ -193,17 +190,17 @@ TEST_CASE("a run is explained by what it was given as it was, and what was known
 
 TEST_CASE("what was given is what the hits said, whatever was written before it was put down", "[engine][recalls]") {
     TestEngine engine;
-    const auto id = engine.note(qa, "checkout waits 2 s").memory_id;
-    const auto read = engine.search({.scope = qa, .text = "checkout"});
+    const auto id = engine.note(shop_qa, "checkout waits 2 s").memory_id;
+    const auto read = engine.search({.scope = shop_qa, .text = "checkout"});
     revise(engine, id, "checkout waits 9 s");
-    RecallRequest request{.scope = qa, .run_id = "run-1"};
+    RecallRequest request{.scope = shop_qa, .run_id = "run-1"};
     request.query = "checkout";
     request.memories = {{id, 1, read.hits[0].score}};
     request.as_of = read.seq;
     REQUIRE(engine->recall(request));
     request.as_of.reset();  // As it is now.
     REQUIRE(engine->recall(request));
-    const auto answer = explained(engine, qa, "run-1");
+    const auto answer = explained(engine, shop_qa, "run-1");
     REQUIRE(answer.contexts.size() == 2);
     CHECK(contents(answer.contexts[0].given) == std::vector<std::string>{"checkout waits 2 s"});
     CHECK(answer.contexts[0].given[0].since == SinceThen::changed);
@@ -212,21 +209,21 @@ TEST_CASE("what was given is what the hits said, whatever was written before it 
     CHECK_FALSE(answer.contexts[1].mode);
 
     // A search of the past for a run gives the past.
-    SearchRequest past{.scope = qa, .text = "checkout", .as_of = AsOf(read.seq)};
+    SearchRequest past{.scope = shop_qa, .text = "checkout", .as_of = AsOf(read.seq)};
     past.run_id = "run-2";
     const auto given = engine->search(past);
     REQUIRE(given);
     REQUIRE(given->recalled_seq == engine->head());
-    CHECK(contents(explained(engine, qa, "run-2").contexts.at(0).given) ==
+    CHECK(contents(explained(engine, shop_qa, "run-2").contexts.at(0).given) ==
           std::vector<std::string>{"checkout waits 2 s"});
 }
 
 TEST_CASE("a host says what it gave, in its order, with its ranks and scores", "[engine][recalls]") {
     TestEngine engine;
     std::vector<MemoryId> ids;
-    for (int i = 0; i < 6; ++i) ids.push_back(engine.note(qa, "checkout " + std::to_string(i)).memory_id);
-    REQUIRE(engine->forget(target(qa, ids[5])));
-    RecallRequest request{.scope = qa, .run_id = "run-1", .actor = "planner"};
+    for (int i = 0; i < 6; ++i) ids.push_back(engine.note(shop_qa, "checkout " + std::to_string(i)).memory_id);
+    REQUIRE(engine->forget(target(shop_qa, ids[5])));
+    RecallRequest request{.scope = shop_qa, .run_id = "run-1", .actor = "planner"};
     request.memories = {{ids[4], 7, 0.25}, {ids[1], 2, -3.5}, {ids[5], 9, 0}};
     request.query = "checkout";
     request.mode = SearchMode::text;
@@ -238,7 +235,7 @@ TEST_CASE("a host says what it gave, in its order, with its ranks and scores", "
         CHECK((*receipts)[i].memory_id == receipts->front().memory_id);
         CHECK((*receipts)[i].version == Version{i + 1});
     }
-    const auto answer = explained(engine, qa, "run-1");
+    const auto answer = explained(engine, shop_qa, "run-1");
     REQUIRE(answer.contexts.size() == 1);
     const auto& context = answer.contexts[0];
     CHECK(context.actor == "planner");
@@ -255,7 +252,7 @@ TEST_CASE("a host says what it gave, in its order, with its ranks and scores", "
     request.mode = SearchMode::vector;
     request.by_vector = true;
     REQUIRE(engine->recall(request));
-    const auto more = explained(engine, qa, "run-1");
+    const auto more = explained(engine, shop_qa, "run-1");
     REQUIRE(more.contexts.size() == 3);
     CHECK(more.contexts[1].given.size() == 3);
     CHECK(more.contexts[1].not_given.empty());
@@ -267,12 +264,12 @@ TEST_CASE("a host says what it gave, in its order, with its ranks and scores", "
 
 TEST_CASE("a recall that is not so is refused, and nothing is written", "[engine][recalls]") {
     TestEngine engine;
-    const auto id = engine.note(qa, "checkout").memory_id;
-    const auto late = engine.note(qa, "later").memory_id;
+    const auto id = engine.note(shop_qa, "checkout").memory_id;
+    const auto late = engine.note(shop_qa, "later").memory_id;
     const auto elsewhere = engine.note({.project = "other"}, "checkout").memory_id;
     const auto of_dev = engine.note({.project = "shop", .agent = "dev"}, "checkout").memory_id;
     const auto head = engine->head();
-    RecallRequest good{.scope = qa, .run_id = "run-1"};
+    RecallRequest good{.scope = shop_qa, .run_id = "run-1"};
     good.memories = {{id, 1, 0.5}, {late, 2, 0.25}};
     const auto refused = [&](const auto& change, ErrorCode code, std::string_view field = {}) {
         auto request = good;
@@ -304,7 +301,7 @@ TEST_CASE("a recall that is not so is refused, and nothing is written", "[engine
     refused([&](auto& r) { r.memories[1].memory_id = of_dev; }, not_found);
     REQUIRE(engine->recall(good));
 
-    SearchRequest search{.scope = qa, .text = "checkout", .limit = 257};
+    SearchRequest search{.scope = shop_qa, .text = "checkout", .limit = 257};
     search.run_id = "run-1";
     CHECK(engine->search(search).error().details.at("field") == "limit");
     search.limit = 256;
@@ -312,15 +309,15 @@ TEST_CASE("a recall that is not so is refused, and nothing is written", "[engine
     search.run_id = "\n";
     CHECK(engine->search(search).error().details.at("field") == "run_id");
 
-    auto run = to_explain(engine, qa, "run-1");
+    auto run = to_explain(engine, shop_qa, "run-1");
     run.limit = 101;
     CHECK(engine->explain(run).error().details.at("field") == "limit");
     run.limit = 1;
     run.not_given_max = 1001;
     CHECK(engine->explain(run).error().details.at("field") == "not_given_max");
-    CHECK(engine->recalls({.scope = qa, .memory_id = id, .limit = 0}).error().details.at("field") == "limit");
-    CHECK(engine->recalls({.scope = qa, .memory_id = elsewhere}).error().code == not_found);
-    CHECK(engine->explain(to_explain(engine, qa, "run-2")).error().code == not_found);
+    CHECK(engine->recalls({.scope = shop_qa, .memory_id = id, .limit = 0}).error().details.at("field") == "limit");
+    CHECK(engine->recalls({.scope = shop_qa, .memory_id = elsewhere}).error().code == not_found);
+    CHECK(engine->explain(to_explain(engine, shop_qa, "run-2")).error().code == not_found);
 }
 
 TEST_CASE("as much as can be given at once is put down, at every limit", "[engine][recalls]") {
@@ -352,7 +349,7 @@ TEST_CASE("nobody sees a run of a scope that is not in his, nor a memory", "[eng
     const Scope other{.project = "other", .agent = "qa", .user = {}, .session = {}};
     const auto of_ann = engine.note(ann, "checkout of ann").memory_id;
     const auto of_bob = engine.note(bob, "checkout of bob").memory_id;
-    const auto of_all = engine.note(qa, "checkout of all").memory_id;
+    const auto of_all = engine.note(shop_qa, "checkout of all").memory_id;
     const auto elsewhere = engine.note(other, "checkout elsewhere").memory_id;
     // One name for the runs of all of them.
     search_for_run(engine, shop, "checkout all", "run", 10);
@@ -379,7 +376,7 @@ TEST_CASE("nobody sees a run of a scope that is not in his, nor a memory", "[eng
         CHECK(of_shop.find(part) != std::string::npos);
     CHECK(of_shop.find("elsewhere") == std::string::npos);
     // The run of the whole project is not seen from a part of it, though his memory was in it.
-    CHECK(queries(qa) == "checkout ann: checkout of ann; checkout bob: checkout of bob; ");
+    CHECK(queries(shop_qa) == "checkout ann: checkout of ann; checkout bob: checkout of bob; ");
     CHECK(engine->explain(to_explain(engine, {.project = "shop", .agent = "dev"}, "run")).error().code ==
           ErrorCode::not_found);
 
@@ -390,7 +387,7 @@ TEST_CASE("nobody sees a run of a scope that is not in his, nor a memory", "[eng
     };
     CHECK(asked(ann, of_ann) == "checkout ann; ");
     CHECK(asked(shop, of_ann) == "checkout ann; checkout all; ");
-    CHECK(asked(qa, of_all).empty());
+    CHECK(asked(shop_qa, of_all).empty());
     CHECK(asked(shop, of_all) == "checkout all; ");
     for (const auto id : {of_bob, of_all, elsewhere})
         CHECK(engine->recalls({.scope = ann, .memory_id = id}).error().code == ErrorCode::not_found);
@@ -412,13 +409,13 @@ TEST_CASE("nobody sees a run of a scope that is not in his, nor a memory", "[eng
 
 TEST_CASE("recalls and runs come in pages", "[engine][recalls]") {
     TestEngine engine;
-    const auto id = engine.note(qa, "checkout").memory_id;
-    engine.note(qa, "checkout too");
-    for (int i = 0; i < 7; ++i) search_for_run(engine, qa, "checkout " + std::to_string(i), "run");
+    const auto id = engine.note(shop_qa, "checkout").memory_id;
+    engine.note(shop_qa, "checkout too");
+    for (int i = 0; i < 7; ++i) search_for_run(engine, shop_qa, "checkout " + std::to_string(i), "run");
     for (int i = 0; i < 3; ++i) search_for_run(engine, shop, "checkout wide " + std::to_string(i), "run");
-    const auto whole = recalls_of(engine, qa, id).recalls;
+    const auto whole = recalls_of(engine, shop_qa, id).recalls;
     REQUIRE(whole.size() == 7);
-    RecallsRequest page{.scope = qa, .memory_id = id, .limit = 2};
+    RecallsRequest page{.scope = shop_qa, .memory_id = id, .limit = 2};
     std::vector<Seq> seqs;
     for (int pages = 0;; ++pages) {
         REQUIRE(pages < 10);
@@ -484,13 +481,14 @@ TEST_CASE("recalls as of a moment are those of a store that ends there", "[engin
         engine.clock().advance(1'000'000);
         const auto kind = ids.empty() ? 0 : below(5);
         if (kind == 0)
-            ids.push_back(engine.note(qa, word() + " " + word()).memory_id);
+            ids.push_back(engine.note(shop_qa, word() + " " + word()).memory_id);
         else if (kind == 1)
-            static_cast<void>(engine->reinforce(target(qa, ids[below(ids.size())]), true));
+            static_cast<void>(engine->reinforce(target(shop_qa, ids[below(ids.size())]), true));
         else if (kind == 2 && below(3) == 0)
-            static_cast<void>(engine->forget(target(qa, ids[below(ids.size())])));
+            static_cast<void>(engine->forget(target(shop_qa, ids[below(ids.size())])));
         else
-            search_for_run(engine, below(2) == 0 ? qa : shop, word(), "run-" + std::to_string(below(2)), 1 + below(3));
+            search_for_run(engine, below(2) == 0 ? shop_qa : shop, word(), "run-" + std::to_string(below(2)),
+                           1 + below(3));
         if (i % 6 == 5) then.emplace_back(engine->head(), told({}));
     }
     const auto all = ids.size();
@@ -527,7 +525,7 @@ TEST_CASE("recalls as of a moment are those of a store that ends there", "[engin
 
 TEST_CASE("an answer comes though what was given cannot be put down, and says so", "[engine][recalls]") {
     TestEngine engine;
-    engine.note(qa, "checkout");
+    engine.note(shop_qa, "checkout");
     REQUIRE(engine->wait_for(engine->head(), 60s));
     const auto head = engine->head();
     const auto no_signal = std::signal(SIGXFSZ, SIG_IGN);
@@ -536,7 +534,7 @@ TEST_CASE("an answer comes though what was given cannot be put down, and says so
     rlimit none = before;
     none.rlim_cur = 0;  // No file grows.
     REQUIRE(setrlimit(RLIMIT_FSIZE, &none) == 0);
-    SearchRequest request{.scope = qa, .text = "checkout"};
+    SearchRequest request{.scope = shop_qa, .text = "checkout"};
     request.run_id = "run-1";
     const auto answer = engine->search(request);
     REQUIRE(setrlimit(RLIMIT_FSIZE, &before) == 0);

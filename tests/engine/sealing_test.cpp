@@ -1,18 +1,13 @@
 // What has a user is sealed in the log, and what a store without its root key, or without a user's key, answers.
 #include "events/rocks_store.h"
 #include "sealed_store.h"
+#include "support/scopes.h"
 
 #include <algorithm>
 #include <cstdlib>
 
 using namespace annal;
 using namespace annal::testing;
-
-namespace {
-
-const Scope shop{"shop", "qa", "", ""}, ann{"shop", "qa", "ann", "s1"}, bob{"shop", "qa", "bob", ""};
-
-}  // namespace
 
 TEST_CASE("what a user's memory says, and why, is in no file of the log; all reads have it", "[engine][sealing]") {
     SealedStore store;
@@ -27,9 +22,9 @@ TEST_CASE("what a user's memory says, and why, is in no file of the log; all rea
         return *store->record(request);
     };
     const auto of_ann = remember(ann, "secretive");
-    remember(shop, "plainly");
+    remember(shop_qa, "plainly");
     const std::vector<RecordRequest> batch{{.scope = ann, .content = "secretive batch"},
-                                           {.scope = shop, .content = "plainly batch"}};
+                                           {.scope = shop_qa, .content = "plainly batch"}};
     REQUIRE(store->record_batch(batch));
     ReviseRequest revise;
     revise.target = target({.project = "shop"}, of_ann.memory_id, "secretive revision");  // The memory has the user.
@@ -90,7 +85,7 @@ TEST_CASE("a locked store masks what it knows of users, writes nothing of them, 
     request.metadata = "{\"cups\":2}";
     request.context.source = {SourceType::file, "diary"};
     const auto of_ann = *store->record(request);
-    const auto open = store.note(shop, "the shop sells tea");
+    const auto open = store.note(shop_qa, "the shop sells tea");
     const auto digests = store.digests();
     for (const bool wrong : {false, true}) {
         INFO(wrong);
@@ -116,7 +111,7 @@ TEST_CASE("a locked store masks what it knows of users, writes nothing of them, 
         REQUIRE(history);
         CHECK(history->front().changes == R"({"sealed":true})");
         CHECK(history->front().source == Source{});
-        CHECK(store->history(shop, open.memory_id)->front().changes.find("sells") != std::string::npos);
+        CHECK(store->history(shop_qa, open.memory_id)->front().changes.find("sells") != std::string::npos);
         const auto found = store.search(1);
         REQUIRE(found);
         REQUIRE(found->hits.size() == 1);
@@ -132,7 +127,7 @@ TEST_CASE("a locked store masks what it knows of users, writes nothing of them, 
         refused(store->record({.scope = bob, .content = "bob likes tea"}));
         refused(store->forget(target({.project = "shop"}, of_ann.memory_id)));
         CHECK(store->forget(target(bob, of_ann.memory_id)).error().code == ErrorCode::not_found);
-        const std::vector<RecordRequest> batch{{.scope = shop, .content = "one"}, {.scope = ann, .content = "two"}};
+        const std::vector<RecordRequest> batch{{.scope = shop_qa, .content = "one"}, {.scope = ann, .content = "two"}};
         refused(store->record_batch(batch));
         CHECK(store->head() == head);
         CHECK(files_in(store.path() / "keys") == keys);
@@ -144,10 +139,10 @@ TEST_CASE("a locked store masks what it knows of users, writes nothing of them, 
 
 TEST_CASE("projections wait at a sealed event, say so at once, and go on with the key", "[engine][sealing]") {
     SealedStore store;
-    store.note(shop, "one");
+    store.note(shop_qa, "one");
     const auto digests_of_all = [&] {
         const auto seq = store.note(ann, "two").seq;
-        store.note(shop, "three");
+        store.note(shop_qa, "three");
         CHECK(seq == Seq{2});
         return store.digests();
     }();
@@ -186,7 +181,7 @@ TEST_CASE("a user whose key is destroyed was never there, but for the envelopes"
     };
     revised(store, of_ann.memory_id);
     revised(store, of_bob.memory_id);
-    store.note(shop, "the shop sells tea");
+    store.note(shop_qa, "the shop sells tea");
     const auto root = store->root(store->head());
     const auto head = store->head();
     store.erase({"shop", "ann"});
@@ -237,9 +232,9 @@ TEST_CASE("a lost keystore is data_loss, and none is made in its place", "[engin
 TEST_CASE("a user's idempotency keys hold, and stand in the log under a keyed hash", "[engine][sealing]") {
     SealedStore store;
     const auto first = store.note(ann, "ann likes tea", "key 1");
-    store.note(shop, "the shop sells tea", "key 2");
+    store.note(shop_qa, "the shop sells tea", "key 2");
     CHECK(store.note(ann, "ann likes tea", "key 1").replayed);
-    CHECK(store.note(shop, "the shop sells tea", "key 2").replayed);
+    CHECK(store.note(shop_qa, "the shop sells tea", "key 2").replayed);
     RecordRequest other{.scope = ann, .content = "ann likes rain"};
     other.context.idempotency_key = "key 1";
     CHECK(store->record(other).error().code == ErrorCode::conflict);

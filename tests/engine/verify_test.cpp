@@ -1,6 +1,7 @@
 // verify, and the background check: damage of every kind is named; what is whole is said to be.
 #include "engine/scrubber.h"
 #include "raw_database.h"
+#include "support/scopes.h"
 #include "support/seed.h"
 #include "test_engine.h"
 
@@ -18,19 +19,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const Scope shop{.project = "shop", .agent = "qa", .user = {}, .session = {}};
-
 Embedding vector_of(float x) {
     return {"m", {x, 1, 2, 3}};
 }
 
 void fill(TestEngine& engine, int memories) {
     for (int i = 0; i < memories; ++i) {
-        RecordRequest request{.scope = shop, .content = "memory number " + std::to_string(i)};
+        RecordRequest request{.scope = shop_qa, .content = "memory number " + std::to_string(i)};
         request.embedding = vector_of(static_cast<float>(i));
         request.context.idempotency_key = "key " + std::to_string(i);
         const auto receipt = engine.record(request);
-        if (i % 5 == 0) REQUIRE(engine->forget(target(shop, receipt.memory_id)));
+        if (i % 5 == 0) REQUIRE(engine->forget(target(shop_qa, receipt.memory_id)));
     }
     REQUIRE(engine->wait_for(engine->head(), std::chrono::seconds(60)));
 }
@@ -79,7 +78,7 @@ TEST_CASE("all is well with a store that is whole, while others write to it", "[
     std::atomic<bool> stop{false};
     std::thread writer([&] {
         for (int i = 0; !stop && i < 500; ++i)
-            if (!engine->record({.scope = shop, .content = "meanwhile " + std::to_string(i)})) stop = true;
+            if (!engine->record({.scope = shop_qa, .content = "meanwhile " + std::to_string(i)})) stop = true;
     });
     std::vector<std::string> told;
     const auto report = engine->verify({}, [&](std::string_view check, std::uint64_t, std::uint64_t) {

@@ -1,4 +1,5 @@
 #include "events/aead.h"
+#include "events/bytes.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -16,10 +17,6 @@ Bytes from_hex(std::string_view text) {
     for (std::size_t i = 0; i < text.size(); i += 2)
         bytes.push_back(static_cast<std::uint8_t>(16 * digit(text[i]) + digit(text[i + 1])));
     return bytes;
-}
-
-std::string_view as_text(const Bytes& bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ using namespace annal::testing;
 
 namespace {
 
-std::unique_ptr<EventLog> open(const TempDir& dir) {
+std::unique_ptr<EventLog> open_log(const TempDir& dir) {
     EventLogOptions options;
     options.directory = dir.path() / "log";
     auto log = EventLog::open(options);
@@ -40,7 +40,7 @@ TEST_CASE("of writers racing for one version, one wins and the others are told",
     const std::uint64_t seed = test_seed();
     INFO("ANNAL_SEED=" << seed);
     TempDir dir;
-    auto log = open(dir);
+    auto log = open_log(dir);
     constexpr std::size_t writers = 64, streams = 1'000;
     const int attempts = std::max(1, trials(1'000'000) / static_cast<int>(writers));
     std::mutex mutex;
@@ -86,7 +86,7 @@ TEST_CASE("a storm of retries appends each request once", "[events][log][concurr
     const std::uint64_t seed = test_seed();
     INFO("ANNAL_SEED=" << seed);
     TempDir dir;
-    auto log = open(dir);
+    auto log = open_log(dir);
     constexpr std::size_t writers = 64;
     const auto requests = static_cast<std::uint64_t>(trials(100'000));
     std::vector<std::atomic<std::uint64_t>> places(requests);  // Where a request was said to be; 0: nobody knows yet.
@@ -135,7 +135,7 @@ TEST_CASE("of different requests under one key one wins, whole", "[events][log][
     const std::uint64_t seed = test_seed();
     INFO("ANNAL_SEED=" << seed);
     TempDir dir;
-    auto log = open(dir);
+    auto log = open_log(dir);
     constexpr std::size_t writers = 32;
     const auto requests = static_cast<std::uint64_t>(trials(3'000));
     std::mutex mutex;
@@ -174,7 +174,7 @@ TEST_CASE("of different requests under one key one wins, whole", "[events][log][
 
 TEST_CASE("a reader beside the writers sees every event, in order, once", "[events][log][concurrency]") {
     TempDir dir;
-    auto log = open(dir);
+    auto log = open_log(dir);
     constexpr std::size_t writers = 16;
     const auto appends = static_cast<std::uint64_t>(trials(50));
     std::atomic<std::uint64_t> seen = 0;
@@ -216,7 +216,7 @@ TEST_CASE("a reader beside the writers sees every event, in order, once", "[even
 
 TEST_CASE("of a million events readers never see a gap", "[events][log][concurrency]") {
     TempDir dir;
-    auto log = open(dir);
+    auto log = open_log(dir);
     constexpr std::size_t writers = 4, readers = 2, batch = 125;
     const auto batches = static_cast<std::uint64_t>(trials(2'000));
     const std::uint64_t all = writers * batches * batch;
@@ -250,7 +250,7 @@ TEST_CASE("of a million events readers never see a gap", "[events][log][concurre
 
 TEST_CASE("an append that cannot be taken in time writes nothing", "[events][log][concurrency]") {
     TempDir dir;
-    auto log = open(dir);
+    auto log = open_log(dir);
     std::atomic<std::uint64_t> taken = 0, late = 0, wrong = 0;
     in_threads(24, [&](std::size_t writer) {
         for (int i = 0; i < 20; ++i) {

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int power_losses_default = 40, operations_stride_default = 3;
+constexpr int archive_power_losses_default = 40, archive_operations_stride_default = 3;
 constexpr std::uint64_t streams = 7;
 
 EventLogOptions options_of(const fs::path& directory) {
@@ -42,7 +42,7 @@ std::unique_ptr<EventLog> open(const EventLogOptions& options) {
 }
 
 // Of `count` events, the last of them synced; every tenth batch has a key.
-void append_some(EventLog& log, std::uint64_t count) {
+void append_varied(EventLog& log, std::uint64_t count) {
     for (std::uint64_t done = 0; done < count;) {
         const auto first = log.head().value;
         std::vector<Note> notes;
@@ -135,7 +135,7 @@ TEST_CASE("events that were archived are read as before, and the log goes on", "
     TempDir dir;
     const auto options = options_of(dir.path() / "log");
     auto log = open(options);
-    append_some(*log, 1000);
+    append_varied(*log, 1000);
     const auto before = ask(*log, 1000);
     const auto root = *log->root(Seq{512});
 
@@ -149,7 +149,7 @@ TEST_CASE("events that were archived are read as before, and the log goes on", "
     const auto second = archive(*log, 1000);  // The last 256 stay.
     CHECK(second.archived_seq == Seq{512});
     CHECK(second.segments.empty());
-    append_some(*log, 100);
+    append_varied(*log, 100);
     CHECK(archive(*log, 1000, dir.path() / "cold").archived_seq == Seq{768});
     CHECK(ask(*log, 1000) == before);
     check_parts(*log);
@@ -166,14 +166,14 @@ TEST_CASE("events that were archived are read as before, and the log goes on", "
         CHECK(log->archived(false).archived_seq == Seq{768});
         CHECK(ask(*log, 1000) == before);
         check_parts(*log);
-        append_some(*log, 10);
+        append_varied(*log, 10);
     }
 }
 
 TEST_CASE("a read goes across what was archived, within its limits", "[events][archive]") {
     TempDir dir;
     auto log = open(options_of(dir.path() / "log"));
-    append_some(*log, 800);
+    append_varied(*log, 800);
     archive(*log, 256);
     archive(*log, 512);
     EventArena arena;
@@ -214,7 +214,7 @@ TEST_CASE("an event of a missing segment is unavailable, and the error says whic
     TempDir dir;
     const auto options = options_of(dir.path() / "log");
     auto log = open(options);
-    append_some(*log, 1000);
+    append_varied(*log, 1000);
     StoredTree expected;
     for (std::uint64_t i = 0; i < 1000; ++i) expected.append(*log->tree_node({0, i}));
     archive(*log, 256);
@@ -258,7 +258,7 @@ TEST_CASE("an event of a missing segment is unavailable, and the error says whic
     CHECK(prove_inclusion(*log, Seq{600}, Seq{1000}));
     for (const auto part : {LogPart::files, LogPart::streams, LogPart::tree})
         CHECK(log->check(part, 0, log->head(), [](const Checked&) { return true; }));
-    append_some(*log, 100);
+    append_varied(*log, 100);
 
     fs::rename(dir.path() / "away", dir.path() / "archive");
     CHECK(read_all(*log)->size() == 1100);
@@ -268,9 +268,9 @@ TEST_CASE("an event of a missing segment is unavailable, and the error says whic
 TEST_CASE("an open needs no segment, after a crash either", "[events][archive]") {
     TempDir dir;
     auto log = open(options_of(dir.path() / "log"));
-    append_some(*log, 1000);
+    append_varied(*log, 1000);
     archive(*log, 512);
-    append_some(*log, 5);
+    append_varied(*log, 5);
     fs::create_directories(dir.path() / "elsewhere");
     fs::copy(dir.path() / "log", dir.path() / "elsewhere" / "log");  // As a kill leaves it.
     auto crashed = open(options_of(dir.path() / "elsewhere" / "log"));
@@ -284,7 +284,7 @@ TEST_CASE("a segment in a directory of its own is found there, or beside the log
     TempDir dir;
     const auto options = options_of(dir.path() / "log");
     auto log = open(options);
-    append_some(*log, 600);
+    append_varied(*log, 600);
     archive(*log, 256, dir.path() / "cold");
     CHECK_FALSE(fs::exists(dir.path() / "archive"));
     log.reset();
@@ -300,9 +300,9 @@ TEST_CASE("what is not of this log is not archived over, and not taken for it", 
     TempDir dir;
     const auto options = options_of(dir.path() / "log");
     auto log = open(options);
-    append_some(*log, 600);
+    append_varied(*log, 600);
     auto other = open(options_of(dir.path() / "other" / "log"));
-    append_some(*other, 700);
+    append_varied(*other, 700);
     const auto foreign = archive(*other, 256).segments.at(0).file;
     const auto name = foreign.filename();
     fs::create_directories(dir.path() / "archive");
@@ -330,7 +330,7 @@ TEST_CASE("a segment that a run left is taken by the next, if it is whole", "[ev
     TempDir dir;
     const auto options = options_of(dir.path() / "log");
     auto log = open(options);
-    append_some(*log, 1000);
+    append_varied(*log, 1000);
     log.reset();
     fs::copy(dir.path() / "log", dir.path() / "then");
     log = open(options);
@@ -361,7 +361,7 @@ TEST_CASE("a damaged segment is refused: no read gives another event than was ar
     TempDir dir;
     const auto options = options_of(dir.path() / "log");
     auto log = open(options);
-    append_some(*log, 600);
+    append_varied(*log, 600);
     const auto before = *read_all(*log);
     const auto segment = archive(*log, 256).segments.at(0).file;
     log.reset();
@@ -408,7 +408,7 @@ TEST_CASE("a segment says by itself that it is whole, and goes on from the one b
     auto log = open(options_of(dir.path() / "log"));
     const SigningKey::Seed seed{1};
     log->sign_with(*SigningKey::from_seed("annal/test", seed));
-    append_some(*log, 1000);
+    append_varied(*log, 1000);
     const auto first = check(archive(*log, 256).segments.at(0).file);
     const auto second = check(archive(*log, 700).segments.at(0).file);
     REQUIRE(first);
@@ -434,7 +434,7 @@ TEST_CASE("an index made anew reads what was archived, and is not thrown away wh
     TempDir dir;
     const auto options = options_of(dir.path() / "log");
     auto log = open(options);
-    append_some(*log, 1000);
+    append_varied(*log, 1000);
     const auto before = ask(*log, 1000);
     archive(*log, 600);
     const auto forget_index = [&] {
@@ -466,7 +466,7 @@ TEST_CASE("a log whose events are not those of its tree is not archived", "[even
     TempDir dir;
     const auto options = options_of(dir.path() / "log");
     auto log = open(options);
-    append_some(*log, 1000);
+    append_varied(*log, 1000);
     log.reset();
     tamper(
         dir.path() / "log",
@@ -488,7 +488,7 @@ TEST_CASE("a log whose events are not those of its tree is not archived", "[even
 TEST_CASE("readers and a writer go on while events are archived", "[events][archive]") {
     TempDir dir;
     auto log = open(options_of(dir.path() / "log"));
-    append_some(*log, 2000);
+    append_varied(*log, 2000);
     const auto before = *read_all(*log);
     std::atomic<bool> done = false;
     std::atomic<int> rounds = 0;
@@ -517,7 +517,7 @@ TEST_CASE("readers and a writer go on while events are archived", "[events][arch
         });
     for (std::uint64_t up_to = 256; up_to <= 2000; up_to += 256) {
         archive(*log, up_to);
-        append_some(*log, 20);
+        append_varied(*log, 20);
     }
     done = true;
     for (auto& reader : readers) reader.join();
@@ -531,7 +531,7 @@ TEST_CASE("a backup has the segments of its log, once, and a restore brings them
     const auto options = options_of(dir.path() / "store" / "log");
     const auto backups = dir.path() / "backups";
     auto log = open(options);
-    append_some(*log, 1000);
+    append_varied(*log, 1000);
     const auto before = ask(*log, 1000);
     REQUIRE(log->backup(backups, 0, {}));
     archive(*log, 256);
@@ -558,7 +558,7 @@ TEST_CASE("a backup has the segments of its log, once, and a restore brings them
         CHECK(ask(*again, 1000) == before);
         CHECK(again->archived(true).archived_seq.value == (id == 1 ? 0u : id == 2 ? 256u : 512u));
         CHECK(again->archived(true).missing.empty());
-        append_some(*again, 500);
+        append_varied(*again, 500);
         archive(*again, 1000);
         check_parts(*again);
     }
@@ -581,7 +581,7 @@ TEST_CASE("a backup without a segment that it should have is not called good", "
     const auto options = options_of(dir.path() / "store" / "log");
     const auto backups = dir.path() / "backups";
     auto log = open(options);
-    append_some(*log, 1000);
+    append_varied(*log, 1000);
     const auto segment = archive(*log, 512).segments.at(0).file;
     fs::rename(segment, dir.path() / "away");
     const auto refused = log->backup(backups, 0, {});
@@ -625,7 +625,7 @@ constexpr std::uint64_t world_events = 700;
 
 void make_log(const fs::path& directory) {
     auto log = open(options_of(directory));
-    append_some(*log, world_events);
+    append_varied(*log, world_events);
 }
 
 // Whatever happened: all events are there, and it can be archived and go on.
@@ -636,7 +636,7 @@ void check_survived(const EventLogOptions& options, const std::vector<Stored>& b
     REQUIRE(all->size() >= before.size());
     REQUIRE(std::equal(before.begin(), before.end(), all->begin()));
     CHECK(archive(*log, archived.value).archived_seq == archived);
-    append_some(*log, 10);
+    append_varied(*log, 10);
     check_parts(*log);
     CHECK(segments_in(options.archive_directory).size() == 1);
 }
@@ -645,7 +645,7 @@ void fail_each_operation_of_an_archiving(FaultFileSystem::Fault fault) {
     TempDir dir;
     make_log(dir.path() / "made");
     const auto before = *read_all(*open(options_of(dir.path() / "made")));
-    const auto stride = static_cast<std::uint64_t>(std::max(1, 100 * operations_stride_default / trials(100)));
+    const auto stride = static_cast<std::uint64_t>(std::max(1, 100 * archive_operations_stride_default / trials(100)));
     int surfaced = 0;
     for (std::uint64_t at = 1;; at += stride) {
         TempDir trial(TempDir::On::memory);
@@ -686,14 +686,14 @@ TEST_CASE("power loss at any moment of an archiving takes no event", "[events][a
     std::mt19937_64 random(seed);
     TempDir dir;
     make_log(dir.path() / "made");
-    for (int trial = 0; trial < trials(power_losses_default); ++trial) {
+    for (int trial = 0; trial < trials(archive_power_losses_default); ++trial) {
         TempDir where(TempDir::On::memory);
         fs::copy(dir.path() / "made", where.path() / "log");
         const World world(where.path() / "log");
         std::vector<Stored> before;
         {
             auto log = open(world.options());
-            append_some(*log, 300);  // Whose index only the archiving makes durable.
+            append_varied(*log, 300);  // Whose index only the archiving makes durable.
             before = *read_all(*log);
             world.files->arm(FaultFileSystem::Fault::power_loss, 1 + random() % 90);
             static_cast<void>(log->archive(Seq{600}, {}, {}));

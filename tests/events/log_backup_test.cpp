@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::unique_ptr<EventLog> open(const fs::path& directory) {
+std::unique_ptr<EventLog> open_plain(const fs::path& directory) {
     EventLogOptions options;
     options.directory = directory;
     auto log = EventLog::open(options);
@@ -46,7 +46,7 @@ Result<BackupInfo> restore(const fs::path& backups, const fs::path& to, std::uin
 
 TEST_CASE("backups taken under load are each a prefix of the log, with its root", "[events][backup]") {
     TempDir dir;
-    auto log = open(dir.path() / "log");
+    auto log = open_plain(dir.path() / "log");
     std::atomic<bool> done = false;
     std::thread writer([&] {
         for (std::uint64_t i = 0; !done; ++i)
@@ -68,7 +68,7 @@ TEST_CASE("backups taken under load are each a prefix of the log, with its root"
         const auto to = dir.path() / ("restored" + std::to_string(i));
         const auto restored = restore(dir.path() / "backups", to, expected.id);
         if (!restored) FAIL(restored.error().message);
-        auto copy = open(to);
+        auto copy = open_plain(to);
         CHECK(copy->head() == expected.seq);
         CHECK(*copy->root(copy->head()) == expected.root);
         CHECK(copy->store_id() == log->store_id());
@@ -81,28 +81,28 @@ TEST_CASE("a log restored twice is two logs: each has an epoch of its own, kept"
     TempDir dir;
     std::uint64_t epoch = 0;
     {
-        auto log = open(dir.path() / "log");
+        auto log = open_plain(dir.path() / "log");
         append_some(*log, 3);
         back_up(*log, dir.path() / "backups");
     }
     REQUIRE(restore(dir.path() / "backups", dir.path() / "a"));
     for (int i = 0; i < 2; ++i) {
-        auto log = open(dir.path() / "a");
+        auto log = open_plain(dir.path() / "a");
         CHECK(log->epoch() > 1);
         if (i == 1) CHECK(log->epoch() == epoch);
         epoch = log->epoch();
         append_some(*log, 1);
     }
-    auto again = open(dir.path() / "a");
+    auto again = open_plain(dir.path() / "a");
     back_up(*again, dir.path() / "b");
     REQUIRE(restore(dir.path() / "b", dir.path() / "c"));
-    CHECK(open(dir.path() / "c")->epoch() > epoch);
+    CHECK(open_plain(dir.path() / "c")->epoch() > epoch);
 }
 
 TEST_CASE("a damaged backup is refused, and leaves nothing behind", "[events][backup]") {
     TempDir dir;
     {
-        auto log = open(dir.path() / "log");
+        auto log = open_plain(dir.path() / "log");
         append_some(*log, 600);
         back_up(*log, dir.path() / "good");
     }
@@ -132,7 +132,7 @@ TEST_CASE("a damaged backup is refused, and leaves nothing behind", "[events][ba
         }
         const auto restored = restore(bad, to);
         if (restored) {  // Only what the log does not depend on (options, a lock) may differ.
-            auto log = open(to);
+            auto log = open_plain(to);
             CHECK(log->head() == Seq{600});
             CHECK(*log->root(Seq{600}) == restored->root);
             CHECK(read_all(*log));
@@ -149,7 +149,7 @@ TEST_CASE("a damaged backup is refused, and leaves nothing behind", "[events][ba
 
 TEST_CASE("a backup that was not called good is not restored, and the next run removes it", "[events][backup]") {
     TempDir dir;
-    auto log = open(dir.path() / "log");
+    auto log = open_plain(dir.path() / "log");
     append_some(*log, 10);
     const auto backups = dir.path() / "backups";
     back_up(*log, backups);
@@ -167,7 +167,7 @@ TEST_CASE("a backup that was not called good is not restored, and the next run r
 
 TEST_CASE("a directory of backups may be named from where the process is", "[events][backup]") {
     TempDir dir;
-    auto log = open(dir.path() / "log");
+    auto log = open_plain(dir.path() / "log");
     append_some(*log, 3);
     const auto backups = fs::relative(dir.path() / "backups");
     REQUIRE(backups.is_relative());
@@ -181,11 +181,11 @@ TEST_CASE("a copy that is whole, but of another history, is refused", "[events][
     TempDir dir;
     for (const auto* name : {"log", "fork"}) {
         if (std::string_view(name) == "fork") fs::copy(dir.path() / "log", dir.path() / "fork");
-        auto log = open(dir.path() / name);
+        auto log = open_plain(dir.path() / name);
         append_some(*log, std::string_view(name) == "fork" ? 0 : 10);
     }
     for (const auto* name : {"log", "fork"}) {
-        auto log = open(dir.path() / name);
+        auto log = open_plain(dir.path() / name);
         REQUIRE(append(*log, {{memory_number(1), name}}));
         back_up(*log, dir.path() / (std::string(name) + "-backups"));
     }

@@ -23,7 +23,7 @@ SigningKey key() {
     return *std::move(made);
 }
 
-Result<std::unique_ptr<EventLog>> open(const fs::path& directory, rocksdb::Env* env = nullptr) {
+Result<std::unique_ptr<EventLog>> try_open(const fs::path& directory, rocksdb::Env* env = nullptr) {
     EventLogOptions options;
     options.directory = directory;
     options.env = env;
@@ -41,7 +41,7 @@ void append_up_to(EventLog& log, std::uint64_t size, const std::string& word) {
 
 // By what the change is found out; empty: not at all.
 std::string found_by(const fs::path& directory, const TreeHead& head, rocksdb::Env* env = nullptr) {
-    auto log = open(directory, env);
+    auto log = try_open(directory, env);
     if (!log) return "open";
     for (const auto part : {LogPart::events, LogPart::streams, LogPart::tree})
         if (!(*log)->check(part, 0, (*log)->head(), [](const Checked&) { return true; })) return "verify";
@@ -68,7 +68,7 @@ TEST_CASE("an edit, deletion, swap or cut of what a signed head covers is found 
     TempDir dir(TempDir::On::memory);
     TreeHead head;
     {
-        auto log = open(dir.path() / "log");
+        auto log = try_open(dir.path() / "log");
         REQUIRE(log);
         append_up_to(**log, anchored - 1, "event ");
         REQUIRE(append(**log, {{memory_number((anchored - 1) % 9), "the last that the auditor saw"}}));
@@ -127,20 +127,20 @@ TEST_CASE("a log that is put back and goes on otherwise is found out by a head o
     TempDir dir;
     TreeHead head;
     {
-        auto log = open(dir.path() / "log");
+        auto log = try_open(dir.path() / "log");
         REQUIRE(log);
         append_up_to(**log, 300, "event ");
     }
     fs::copy(dir.path() / "log", dir.path() / "kept");
     {
-        auto log = open(dir.path() / "log");
+        auto log = try_open(dir.path() / "log");
         REQUIRE(log);
         REQUIRE(append(**log, {{memory_number(1), "regretted"}}));
         head = SignedHead::parse(*(*log)->signed_head())->head;
     }
     CHECK(found_by(dir.path() / "kept", head) == "the auditor");  // It is shorter than what he saw.
     {
-        auto log = open(dir.path() / "kept");
+        auto log = try_open(dir.path() / "kept");
         REQUIRE(log);
         append_up_to(**log, 400, "otherwise ");
     }

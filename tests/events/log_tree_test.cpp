@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::unique_ptr<EventLog> open(const fs::path& directory, EventLogOptions options = {.stream_rows_max = 100}) {
+std::unique_ptr<EventLog> open_tree(const fs::path& directory, EventLogOptions options = {.stream_rows_max = 100}) {
     options.directory = directory;
     auto log = EventLog::open(options);
     if (!log) FAIL(log.error().message);
@@ -69,7 +69,7 @@ SigningKey key_number(std::uint8_t number) {
 TEST_CASE("the root is that of the receipts' hashes, through appends, closes and crashes", "[events][tree]") {
     TempDir dir;
     StoredTree expected;
-    auto log = open(dir.path() / "log");
+    auto log = open_tree(dir.path() / "log");
     CHECK(*log->root(Seq{}) == sha256(""));
     int round = 0;
     for (const std::uint64_t count : {1, 2, 97, 100, 56, 1, 255, 256, 700, 3}) {
@@ -78,7 +78,7 @@ TEST_CASE("the root is that of the receipts' hashes, through appends, closes and
         const auto crashed = dir.path() / ("crashed" + std::to_string(++round));  // What a kill -9 leaves now.
         fs::copy(dir.path() / "log", crashed);
         {
-            auto again = open(crashed);
+            auto again = open_tree(crashed);
             check_tree(*again, expected);
             StoredTree longer = expected;
             append_some(*again, 300, longer);
@@ -86,7 +86,7 @@ TEST_CASE("the root is that of the receipts' hashes, through appends, closes and
         }
         if (round % 3 == 0) {
             log.reset();
-            log = open(dir.path() / "log");
+            log = open_tree(dir.path() / "log");
         }
     }
     const auto beyond = log->root(Seq{log->head().value + 1});
@@ -98,7 +98,7 @@ TEST_CASE("the root is that of the receipts' hashes, through appends, closes and
 TEST_CASE("a large append, hashed beside its write, is in the tree as any other", "[events][tree]") {
     TempDir dir;
     StoredTree expected;
-    auto log = open(dir.path());
+    auto log = open_tree(dir.path());
     for (int i = 0; i < 5; ++i) {
         std::vector<Note> notes;
         for (std::uint64_t n = 0; n < 300; ++n) notes.push_back({memory_number(n), std::string(1000, 'x')});
@@ -111,7 +111,7 @@ TEST_CASE("a large append, hashed beside its write, is in the tree as any other"
 
 TEST_CASE("large appends of racing writers are in the tree as they are in the log", "[events][tree][concurrency]") {
     TempDir dir;
-    auto log = open(dir.path(), {.hashing_repeats = 20});  // So that hashing is over last.
+    auto log = open_tree(dir.path(), {.hashing_repeats = 20});  // So that hashing is over last.
     std::map<Seq, Hash> hashes;
     std::mutex mutex;
     std::vector<std::thread> writers;
@@ -141,7 +141,7 @@ TEST_CASE("a store in which an acknowledged event was changed is refused", "[eve
         TempDir dir;
         StoredTree expected;
         {
-            auto log = open(dir.path());
+            auto log = open_tree(dir.path());
             append_some(*log, 600, expected);
         }
         std::string other;
@@ -151,7 +151,7 @@ TEST_CASE("a store in which an acknowledged event was changed is refused", "[eve
             EventArena arena;
             std::vector<EventView> events;
             {
-                auto log = open(dir.path());
+                auto log = open_tree(dir.path());
                 REQUIRE(log->read(Seq{changed - 1}, {1, 1}, arena, events));
             }
             stamp(encoded->bytes, events[0].version(), events[0].recorded_at());
@@ -193,7 +193,7 @@ TEST_CASE("a damaged or missing node of the tree is made anew from the events", 
     TempDir dir;
     StoredTree expected;
     {
-        auto log = open(dir.path());
+        auto log = open_tree(dir.path());
         append_some(*log, 1200, expected);
     }
     for (const bool missing : {false, true}) {
@@ -208,7 +208,7 @@ TEST_CASE("a damaged or missing node of the tree is made anew from the events", 
                         .ok());
             },
             "streams");
-        auto log = open(dir.path());
+        auto log = open_tree(dir.path());
         check_tree(*log, expected);
         append_some(*log, 100, expected);
         check_tree(*log, expected);
@@ -219,7 +219,7 @@ TEST_CASE("a log signs what is durable, keeps it, and proves what it signed", "[
     TempDir dir;
     StoredTree expected;
     const auto key = key_number(1).verifier();
-    auto log = open(dir.path());
+    auto log = open_tree(dir.path());
     CHECK(log->signed_head().error().code == ErrorCode::unavailable);
     log->sign_with(key_number(1));
     const auto size_of = [&](const Result<std::string>& note) {
@@ -242,7 +242,7 @@ TEST_CASE("a log signs what is durable, keeps it, and proves what it signed", "[
     append_some(*log, 1, expected, Durability::synced);
     log.reset();  // Signs.
 
-    log = open(dir.path());
+    log = open_tree(dir.path());
     CHECK(size_of(**log->signed_head(Seq{100})) == 21);
     CHECK(size_of(**log->signed_head(Seq{19})) == 10);
     log->sign_with(key_number(2));  // Another key does not pass on what the first one signed.
@@ -263,7 +263,7 @@ TEST_CASE("a check of the tree names a signed head that is forged or is another 
     TempDir dir;
     StoredTree expected;
     {
-        auto log = open(dir.path());
+        auto log = open_tree(dir.path());
         log->sign_with(key_number(1));
         for (int i = 0; i < 3; ++i) {
             append_some(*log, 10, expected, Durability::synced);
@@ -271,7 +271,7 @@ TEST_CASE("a check of the tree names a signed head that is forged or is another 
         }
     }
     const auto check = [&] {
-        auto log = open(dir.path());
+        auto log = open_tree(dir.path());
         log->sign_with(key_number(1));
         const auto checked = log->check(LogPart::tree, 0, log->head(), [](const Checked&) { return true; });
         return checked ? std::to_string(checked->count) : checked.error().message;

@@ -27,7 +27,7 @@ void check_refusal(const Result<T>& result, ErrorCode code, const std::string& r
     CHECK(result.error().details.at("reason") == reason);
 }
 
-struct Folder {
+struct KeyFolder {
     Result<RootKey> read(const std::string& content, mode_t mode = 0600) {
         write_bytes(file, content, mode);
         return RootKey::read_file(file, store);
@@ -39,7 +39,7 @@ struct Folder {
 }  // namespace
 
 TEST_CASE("a root key is read in each of its spellings", "[events][keystore]") {
-    Folder folder;
+    KeyFolder folder;
     CHECK(is_raw(folder.read(raw)));
     std::string upper = hex;
     std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) { return static_cast<char>(toupper(c)); });
@@ -54,7 +54,7 @@ TEST_CASE("a root key is read in each of its spellings", "[events][keystore]") {
 }
 
 TEST_CASE("what is no root key is refused, and nothing of it is told", "[events][keystore]") {
-    Folder folder;
+    KeyFolder folder;
     const std::string secret = "hunter2";
     for (const auto& text : {std::string(), secret, hex.substr(2), hex + "00", hex.substr(0, 63) + "g", raw + "\n",
                              base64.substr(4), base64 + "=", std::string(2000, 'a'), std::string(key_bytes, '\0'),
@@ -71,7 +71,7 @@ TEST_CASE("what is no root key is refused, and nothing of it is told", "[events]
 }
 
 TEST_CASE("a root key that others may read, or that lies in the store, is refused", "[events][keystore]") {
-    Folder folder;
+    KeyFolder folder;
     for (const mode_t mode : {0640U, 0604U, 0620U, 0601U})
         check_refusal(folder.read(hex, mode), ErrorCode::permission_denied, "readable_by_others");
     CHECK(is_raw(folder.read(hex, 0400)));
@@ -93,7 +93,7 @@ TEST_CASE("a root key that others may read, or that lies in the store, is refuse
 }
 
 TEST_CASE("a new root key is another each time, is read back, and replaces no file", "[events][keystore]") {
-    Folder folder;
+    KeyFolder folder;
     const auto key = RootKey::random(), other = RootKey::random();
     REQUIRE((key && other));
     CHECK_FALSE(std::equal(key->view().begin(), key->view().end(), other->view().begin()));

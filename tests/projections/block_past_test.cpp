@@ -24,7 +24,8 @@ class ChangedBlock {
         auto past = BlockPast::load(*batch, base, images);
         REQUIRE(past);
         for (; count > 0; --count) {
-            auto [seq, now] = states_.back();
+            auto [seq, before] = states_.back();
+            auto now = std::move(before);
             seq.value += 1 + random_() % 3;
             const auto at = random_() % now.size();
             const std::string was(1 + at % 4, now[at]);

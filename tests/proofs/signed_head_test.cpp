@@ -1,14 +1,14 @@
 #include "events/signed_head.h"
+#include "note_text.h"
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
 
 using namespace annal;
+using namespace annal::testing;
 
 namespace {
-
-const std::string origin = "example.com/store";
 
 SigningKey key_of(std::uint8_t number, const std::string& name = origin) {
     SigningKey::Seed seed{};
@@ -22,12 +22,6 @@ const TreeHead head{origin, 4711, sha256("root"), {}};
 
 std::string signature_line(const std::string& note) {
     return note.substr(note.rfind("\n\n") + 2);
-}
-
-std::string replaced(std::string text, std::string_view from, std::string_view to) {
-    const auto at = text.find(from);
-    REQUIRE(at != std::string::npos);
-    return text.replace(at, from.size(), to);
 }
 
 std::string reason(const Result<TreeHead>& result) {

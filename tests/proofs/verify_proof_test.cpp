@@ -1,5 +1,6 @@
 // annal-verify-proof as those run it who have no store: on files.
 #include "events/signed_head.h"
+#include "note_text.h"
 #include "tools/cli.h"
 #include "trees.h"
 
@@ -12,8 +13,6 @@ using namespace annal::testing;
 
 namespace {
 
-const std::string origin = "example.com/store";
-
 std::string base64(const Hash& hash) {
     std::string text(45, '\0');
     EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), hash.data(), static_cast<int>(hash.size()));
@@ -25,12 +24,6 @@ std::string lines(const Path& path) {
     std::string text;
     for (const auto& hash : path) text += base64(hash) + "\n";
     return text;
-}
-
-std::string replaced(std::string text, std::string_view from, std::string_view to) {
-    const auto at = text.find(from);
-    REQUIRE(at != std::string::npos);
-    return text.replace(at, from.size(), to);
 }
 
 class Auditor {

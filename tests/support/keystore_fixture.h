@@ -1,6 +1,7 @@
 // Keystores in tests, their root keys, and what their files hold.
 #pragma once
 
+#include "events/bytes.h"
 #include "events/keystore.h"
 #include "support/temp_dir.h"
 
@@ -70,11 +71,6 @@ inline std::optional<KeyRecord> stored_key(const std::filesystem::path& director
     for (const auto& record : stored_keys(directory).keys)
         if (record.id == id) return record;
     return std::nullopt;
-}
-
-template <std::size_t n>
-std::string_view as_text(const std::array<std::uint8_t, n>& bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), n};
 }
 
 }  // namespace annal::testing

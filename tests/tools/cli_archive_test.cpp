@@ -9,8 +9,8 @@ using annal::testing::read_file;
 
 namespace {
 
-struct Filled : Cli {
-    Filled() {
+struct FilledCli : Cli {
+    FilledCli() {
         std::string lines;
         for (int i = 0; i < 600; ++i) lines += R"({"content":"memory )" + std::to_string(i) + "\"}\n";
         CHECK((*this)({"import", write_file("in.jsonl", lines)}).json()["accepted"] == 600);
@@ -24,7 +24,7 @@ std::size_t lines_of(const std::string& text) {
 }  // namespace
 
 TEST_CASE("annal archive moves events out of the log, and annal log reads them there", "[tools][archive]") {
-    const Filled cli;
+    const FilledCli cli;
     const auto whole = cli({"log"}).out;
     CHECK(cli({"status"}).json()["archive"]["segments"] == 0);
     CHECK(cli({"archive", "--before", "200"}).json()["segments"].empty());
@@ -63,7 +63,7 @@ TEST_CASE("annal archive moves events out of the log, and annal log reads them t
 }
 
 TEST_CASE("a segment that is damaged or missing is told by exit code and name", "[tools][archive]") {
-    const Filled cli;
+    const FilledCli cli;
     const auto other = (cli.directory() / "cold").string();
     const std::string file =
         cli({"archive", "--before", "301", "--dir", other}).json()["segments"][0]["file"].get<std::string>();

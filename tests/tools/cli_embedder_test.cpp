@@ -45,10 +45,10 @@ Json model_named(const Json& reembed, const std::string& name) {
 }
 
 // Thirty memories, embedded by "tiny".
-struct Filled {
+struct EmbeddedCli {
     EmbeddingFake old_model{Speaks::ollama};
     Cli cli;
-    Filled() {
+    EmbeddedCli() {
         std::string lines;
         for (int i = 0; i < 30; ++i) lines += R"({"content":"memory number )" + std::to_string(i) + "\"}\n";
         REQUIRE(cli({"import", "-", "--embedder", ollama(old_model)}, lines).code == 0);
@@ -98,7 +98,7 @@ TEST_CASE("a store remembers the model it was given, and where its key is, but n
 
 TEST_CASE("a model is asked by those commands alone that need its vectors, and not at all with none",
           "[tools][embedder]") {
-    Filled it;
+    EmbeddedCli it;
     const auto before = it.old_model.request_count();
     const auto id = it.cli.remember("something new");
     CHECK(it.cli({"get", id}).code == 0);
@@ -165,7 +165,7 @@ TEST_CASE("an embedder that is none is refused, saying what is wrong, how it is 
     CHECK(refused({"--embedder", ollama(fake), "--embedder-dimension", "5000"}).find("1 to 4096") != std::string::npos);
     CHECK_FALSE(std::filesystem::exists(cli.store()));
 
-    Filled it;
+    EmbeddedCli it;
     const auto other = it.cli({"search", "x", "--embedder", "ollama:other@http://127.0.0.1:9"}).error();
     CHECK(other["code"] == "invalid_argument");
     CHECK(other["message"].get<std::string>().find("`annal reembed --to`") != std::string::npos);
@@ -193,7 +193,7 @@ TEST_CASE("a model that is down is named without asking it, hinders no write, an
 }
 
 TEST_CASE("a file of embedders that others may write, or that is damaged, is not believed", "[tools][embedder]") {
-    Filled it;
+    EmbeddedCli it;
     const auto file = it.cli.store() / "embedders.json";
     const auto text = read_file(file);
     REQUIRE(chmod(file.c_str(), 0620) == 0);
@@ -215,7 +215,7 @@ TEST_CASE("a file of embedders that others may write, or that is damaged, is not
 
 TEST_CASE("another model is filled beside the active one, compared, switched to, left again and dropped",
           "[tools][embedder][reembed]") {
-    Filled it;
+    EmbeddedCli it;
     EmbeddingFake next(Speaks::openai_base64, "small", "other vectors ");
     const auto& cli = it.cli;
     Json models = cli({"reembed"}).json();
@@ -284,7 +284,7 @@ TEST_CASE("another model is filled beside the active one, compared, switched to,
 }
 
 TEST_CASE("two models that say the same answer the same", "[tools][embedder][reembed]") {
-    Filled it;
+    EmbeddedCli it;
     EmbeddingFake same(Speaks::openai_numbers, "same");
     REQUIRE(it.cli({"reembed", "--to", openai(same, "same")}).code == 0);
     const Json compared = it.cli({"reembed", "--compare", "--sample", "100"}).json();
@@ -295,7 +295,7 @@ TEST_CASE("two models that say the same answer the same", "[tools][embedder][ree
 
 TEST_CASE("a new model that is cut off is gone on with, and not switched to before it has all",
           "[tools][embedder][reembed]") {
-    Filled it;
+    EmbeddedCli it;
     EmbeddingFake next(Speaks::openai_base64, "small", "other vectors ");
     next.fail_with(std::deque<FakeAnswer>(100'000, {.status = 500}));
     const auto& cli = it.cli;
@@ -320,7 +320,7 @@ TEST_CASE("a new model that is cut off is gone on with, and not switched to befo
 }
 
 TEST_CASE("a reembed that is told two things, or what is another command's, is refused", "[tools][embedder][reembed]") {
-    Filled it;
+    EmbeddedCli it;
     const std::vector<std::vector<std::string>> all{
         {"reembed", "--switch", "--back"},
         {"reembed", "--fill", "--drop", "tiny"},

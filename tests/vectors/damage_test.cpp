@@ -21,7 +21,7 @@ using namespace annal::testing;
 
 namespace {
 
-constexpr std::size_t count = 4500;
+constexpr std::size_t logged_count = 4500;
 
 std::filesystem::path file_with(const IndexFixture& fixture, const std::string& extension) {
     for (const auto& file : std::filesystem::directory_iterator(fixture.directory()))
@@ -81,7 +81,7 @@ struct StoredVectors {
 
 TEST_CASE("an index that was closed opens with its graph, and says nothing", "[vectors]") {
     SampleVectors samples(8, 20, 3);
-    const auto log = log_of(count, samples);
+    const auto log = log_of(logged_count, samples);
     IndexFixture fixture;
     fixture.follow(log);
     fixture.index().settle();
@@ -93,13 +93,13 @@ TEST_CASE("an index that was closed opens with its graph, and says nothing", "[v
 
 TEST_CASE("a graph that lags behind the rows is completed, to the same links", "[vectors]") {
     SampleVectors samples(8, 20, 3);
-    auto log = log_of(count, samples);
+    auto log = log_of(logged_count, samples);
     IndexFixture fixture;
     IndexFixture whole;
     fixture.follow(log);
     fixture.index().settle();
     fixture.reopen(true);
-    for (std::size_t i = count; i < count + 1000; ++i) log.record(i, samples.next());
+    for (std::size_t i = logged_count; i < logged_count + 1000; ++i) log.record(i, samples.next());
     fixture.follow(log);
     fixture.index().settle();
     fixture.reopen(false);  // The links of the last thousand were not saved.
@@ -117,7 +117,7 @@ TEST_CASE("a damaged graph is never loaded; it is built anew, searches answer me
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
     SampleVectors samples(8, 20, 3);
-    const auto log = log_of(count, samples);
+    const auto log = log_of(logged_count, samples);
     IndexFixture fixture;
     fixture.follow(log);
     fixture.index().settle();

@@ -15,7 +15,7 @@ using namespace annal::testing;
 namespace {
 
 constexpr std::size_t dimension = 32;
-constexpr std::size_t count = 12'000;
+constexpr std::size_t row_count = 12'000;
 
 class Partition {
  public:
@@ -23,18 +23,18 @@ class Partition {
         auto made = VectorPartition::create(directory_.path() / "1-0", 1, 0, {"shop", Kind::note, "m", dimension});
         REQUIRE(made);
         partition = *made;
-        vectors = samples_.take(count);
-        for (std::size_t i = 0; i < count; ++i) REQUIRE(partition->append(Seq{i + 1}, Seq{i + 1}, vectors[i]));
+        vectors = samples_.take(row_count);
+        for (std::size_t i = 0; i < row_count; ++i) REQUIRE(partition->append(Seq{i + 1}, Seq{i + 1}, vectors[i]));
         REQUIRE(partition->flush());
         partition->publish();
         WorkTeam team(2);
         while (partition->link(team)) {
         }
-        gone.resize(count);
+        gone.resize(row_count);
     }
 
     void forget(double share) {
-        for (Slot slot = 0; slot < count; ++slot)
+        for (Slot slot = 0; slot < row_count; ++slot)
             if (!gone[slot] && std::uniform_real_distribution<>()(random) < share) {
                 gone[slot] = true;
                 partition->change(slot, RowState::hidden);
@@ -55,7 +55,7 @@ class Partition {
         for (int i = 0; i < queries; ++i) {
             const auto query = samples_.next();
             std::vector<std::pair<double, std::uint64_t>> exact;
-            for (Slot slot = 0; slot < count; ++slot)
+            for (Slot slot = 0; slot < row_count; ++slot)
                 if (allows(slot + 1, passing)) exact.emplace_back(-exact_dot(query, vectors[slot]), slot + 1);
             const auto expected = std::min(limit, exact.size());
             std::partial_sort(exact.begin(), exact.begin() + static_cast<std::ptrdiff_t>(expected), exact.end());
@@ -97,7 +97,7 @@ class Partition {
 
 OrdinalSet random_set(double share, std::mt19937_64& random) {
     OrdinalSet set;
-    for (std::uint64_t ordinal = 1; ordinal <= count; ++ordinal)
+    for (std::uint64_t ordinal = 1; ordinal <= row_count; ++ordinal)
         if (std::uniform_real_distribution<>()(random) < share) set.insert(Seq{ordinal});
     return set;
 }
@@ -108,7 +108,7 @@ TEST_CASE("recall@10 is at least 0.95 behind any filter, with never fewer hits t
     const auto seed = test_seed();
     INFO("seed " << seed);
     Partition fixture(seed);
-    REQUIRE(fixture.partition->linked_unsaved() > count - 200);
+    REQUIRE(fixture.partition->linked_unsaved() > row_count - 200);
     const int queries = trials(30);
     fixture.check(10, nullptr, queries);
     for (const double forgotten : {0.0, 0.3, 0.9}) {
@@ -124,7 +124,7 @@ TEST_CASE("recall@10 is at least 0.95 behind any filter, with never fewer hits t
         fixture.check(1000, nullptr, trials(2));
         // A filter that has nothing to do with where the query is, and one of a few neighbouring ordinals.
         OrdinalSet late;
-        for (std::uint64_t ordinal = count / 2; ordinal <= count; ++ordinal) late.insert(Seq{ordinal});
+        for (std::uint64_t ordinal = row_count / 2; ordinal <= row_count; ++ordinal) late.insert(Seq{ordinal});
         fixture.check(10, &late, queries);
     }
 }
@@ -136,18 +136,18 @@ TEST_CASE("a filter that only passes what is far from the query still fills the 
     SearchScratch scratch;
     const auto& query = fixture.vectors[17];
     std::vector<std::pair<double, std::uint64_t>> by_distance;
-    for (Slot slot = 0; slot < count; ++slot)
+    for (Slot slot = 0; slot < row_count; ++slot)
         by_distance.emplace_back(exact_dot(query, fixture.vectors[slot]), slot + 1);
     std::sort(by_distance.begin(), by_distance.end());
     OrdinalSet far;  // Two thirds of all, and none of the nearest third.
-    for (std::size_t i = 0; i < count * 2 / 3; ++i) far.insert(Seq{by_distance[i].second});
+    for (std::size_t i = 0; i < row_count * 2 / 3; ++i) far.insert(Seq{by_distance[i].second});
     std::vector<VectorHit> hits;
     scratch.probe.set(query);
     fixture.partition->search({query, 100, &far}, scratch, hits);
     REQUIRE(hits.size() == 100);
     std::size_t found = 0;
     for (const auto& hit : hits)
-        for (std::size_t i = count * 2 / 3 - 100; i < count * 2 / 3; ++i)
+        for (std::size_t i = row_count * 2 / 3 - 100; i < row_count * 2 / 3; ++i)
             found += by_distance[i].second == hit.ordinal.value;
     CHECK(found >= 95);
 }
