@@ -1,5 +1,7 @@
 #include "log_check.h"
 
+#include "rocks_keys.h"
+
 namespace annal {
 namespace {
 
@@ -15,10 +17,6 @@ std::uint64_t number_at(std::string_view bytes, std::size_t at, std::size_t size
     std::uint64_t number = 0;
     for (const char byte : bytes.substr(at, size)) number = number << 8 | static_cast<std::uint8_t>(byte);
     return number;
-}
-
-Error damaged_at(std::string what, Seq seq) {
-    return {ErrorCode::data_loss, std::move(what), {{"seq", std::to_string(seq.value)}}};
 }
 
 // The last event of the segment that an error says is missing; nullopt: it says something else.
@@ -58,19 +56,19 @@ Status check_event(const RocksStore& store, const EventView& event, std::optiona
     const auto seq = event.seq();
     const auto text = "event " + std::to_string(seq.value);
     if (before && event.recorded_at() <= *before)
-        return damaged_at(text + " is recorded at the time of the one before it, or earlier", seq);
+        return damaged(text + " is recorded at the time of the one before it, or earlier", seq);
     before = event.recorded_at();
     const auto row = store.stream_seq(event.project(), event.memory_id(), event.version());
     if (!row) return row.error();
-    if (!*row) return damaged_at(text + " has no row in its stream", seq);
+    if (!*row) return damaged(text + " has no row in its stream", seq);
     if (**row != seq)
-        return damaged_at("the row of version " + std::to_string(event.version().value) + " of the stream of " + text +
-                              " names " + std::to_string((*row)->value),
-                          seq);
+        return damaged("the row of version " + std::to_string(event.version().value) + " of the stream of " + text +
+                           " names " + std::to_string((*row)->value),
+                       seq);
     if (event.type() == EventType::erasure_requested && !event.user().empty()) {
         const auto erasure = store.erasures().find(event.project(), event.user());
         if (!erasure || erasure->requested_at < seq)
-            return damaged_at("the log has no row of the erasure it asks for", seq);
+            return damaged("the log has no row of the erasure it asks for", seq);
     }
     return Done{};
 }
@@ -155,8 +153,8 @@ Result<Checked> check_streams(Seq up_to, const WithStore& with_store, const Prog
             version = named = 0;
         }
         if (number_at(key, key.size() - 8) != version + 1)
-            return damaged_at("a stream has no version " + std::to_string(version + 1), seq);
-        if (seq.value <= named) return damaged_at("a stream's rows do not rise with their versions", seq);
+            return damaged("a stream has no version " + std::to_string(version + 1), seq);
+        if (seq.value <= named) return damaged("a stream's rows do not rise with their versions", seq);
         ++version;
         named = seq.value;
         ++rows;
@@ -177,12 +175,12 @@ Result<Checked> check_streams(Seq up_to, const WithStore& with_store, const Prog
 Status check_named(const RocksStore& store, Seq seq, std::string_view project) {
     const auto stored = store.stored_event(seq);
     if (!stored) return stored.error();
-    if (!*stored) return damaged_at("an idempotency key names events that are not there", seq);
+    if (!*stored) return damaged("an idempotency key names events that are not there", seq);
     EventArena arena;
     const auto event = decode(seq, **stored, arena);
     if (!event) return event.error();
     if (event->project() == project) return Done{};
-    return damaged_at("an idempotency key names an event of another project", seq);
+    return damaged("an idempotency key names an event of another project", seq);
 }
 
 // Written with its events: what names events past `up_to` was written meanwhile, and they are there, too.
@@ -210,14 +208,14 @@ Result<Checked> check_idempotency(const WithStore& with_store, const Progress& p
 Status check_head(Seq size, std::string_view note, const Hash& root, const std::optional<VerifierKey>& key) {
     const auto text = "the signed head of size " + std::to_string(size.value);
     auto parsed = SignedHead::parse(note);
-    if (!parsed) return damaged_at(text + " cannot be read", size);
+    if (!parsed) return damaged(text + " cannot be read", size);
     if (key) {
         const auto verified = verify_head(note, key->name(), *key);
         if (!verified && verified.error().details.at("reason") == "signature")
-            return damaged_at(text + " has a signature that is not its own", size);
+            return damaged(text + " has a signature that is not its own", size);
     }
     if (parsed->head.size != size.value || parsed->head.root != root)
-        return damaged_at(text + " is not that of the events", size);
+        return damaged(text + " is not that of the events", size);
     return Done{};
 }
 
@@ -246,7 +244,7 @@ class TreeCheck {
                 if (auto same = check_node(store, node); !same) return same;
             const Seq size{tree_.size()};
             if (witnesses_.witness && witnesses_.witness->seq == size && witnesses_.witness->root != tree_.root())
-                return damaged_at("the root that the witness saw is not that of the events", size);
+                return damaged("the root that the witness saw is not that of the events", size);
             if (head == heads->end() || head->first != size) continue;
             if (auto good = check_head(size, head->second, tree_.root(), witnesses_.key); !good) return good;
             ++head;
@@ -261,9 +259,9 @@ class TreeCheck {
         if (!kept && kept.error().code != ErrorCode::not_found) return kept.error();
         if (kept && *kept == node.hash) return Done{};
         const Seq last{(node.id.index + 1) << node.id.level};
-        return damaged_at("the Merkle tree's node of level " + std::to_string(node.id.level) + " up to event " +
-                              std::to_string(last.value) + (kept ? " is not that of the events" : " is missing"),
-                          last);
+        return damaged("the Merkle tree's node of level " + std::to_string(node.id.level) + " up to event " +
+                           std::to_string(last.value) + (kept ? " is not that of the events" : " is missing"),
+                       last);
     }
 
     const Seq up_to_;

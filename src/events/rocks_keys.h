@@ -1,4 +1,4 @@
-// Keys and values of the log's rows. Private to the parts of RocksStore.
+// Keys and values of the log's rows. Private to the parts of RocksStore, and to who checks its rows.
 #pragma once
 
 #include "bytes.h"
