@@ -1,4 +1,4 @@
-// The JSON shapes of sinks, as the command line prints them.
+// The JSON shapes of sinks, as the command line prints them; a file sink keeps its position in that shape, too.
 #pragma once
 
 #include "adapters/json.h"
